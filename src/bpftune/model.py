@@ -12,7 +12,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType, TypeVar
+from typing import TYPE_CHECKING, Any, NewType, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NetnsCookie = NewType("NetnsCookie", int)
 """The kernel's number of a network namespace (``SO_NETNS_COOKIE``)."""
@@ -298,16 +301,21 @@ class Tuner:
         name: str,
         summary: str,
         tunables: tuple[Tunable, ...] = (),
+        events: tuple[type[Event], ...] = (),
+        bpf_object: Path | None = None,
         losses: Mapping[str, str] | None = None,
     ) -> None:
-        """Describe a tuner; the names are those of its folder and man page.
+        """Describe a tuner; *name* is that of its folder and man page.
 
+        *events* are the classes that *bpf_object*, a compiled BPF file, emits.
         *losses* tells, for each BPF program, what is lost where this kernel
         cannot run it.
         """
         self.name = name
         self.summary = summary
         self.tunables = tunables
+        self.events = events
+        self.bpf_object = bpf_object
         self.losses = dict(losses or {})
         self.policies: dict[type[Event], Policy[Any]] = {}
 
