@@ -32,6 +32,7 @@ class Entry:
     trial: str | None = None
     intended: Value | None = None
     changes: int = 0
+    change_id: str | None = None
     grant_bytes: int = 0
     raises_s: list[float] = field(default_factory=list)
 
@@ -76,11 +77,6 @@ class Ledger:
         """Return the namespaces known, the longest known first."""
         return list(self._entries)
 
-    def next_change(self) -> str:
-        """Return a new change id, unique in this run."""
-        self._serial += 1
-        return f"c{self._serial}"
-
     def intend(self, entry: Entry, value: Value) -> None:
         """Note that *value* is about to be written."""
         entry.intended = value
@@ -90,6 +86,9 @@ class Ledger:
         entry.intended = None
         entry.expected = value
         entry.changes += 1
+        if trial is not None:
+            self._serial += 1
+            entry.change_id = f"c{self._serial}"
         entry.trial = trial
         if trial is None:
             entry.settled = value

@@ -108,7 +108,8 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
     if event.prefix is None:
         return _on_unused_check(state, event, facts)
     watched = state.paths.get(event.prefix)
-    if watched is None or not watched.watching or TCP_WMEM not in facts.values:
+    known = TCP_WMEM in facts.values and TCP_WMEM not in facts.yielded
+    if watched is None or not watched.watching or not known:
         return state, [Watch(event.prefix, 0, 0)]
     path, now_s = watched.path, facts.now_s
     if path.climb and now_s < path.climb.settle_until_s:
