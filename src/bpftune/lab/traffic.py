@@ -16,8 +16,6 @@ from bpftune.lab.child import Child, Record
 if TYPE_CHECKING:
     from bpftune.lab.link import Link
 
-NS_PER_S = 1_000_000_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
@@ -63,19 +61,6 @@ class Requests(Traffic):
     think_s: float = 0.0
 
 
-def reading_pause_s(link: Link, traffic: Traffic) -> float:
-    """Return how long a receiver lets data gather between reads.
-
-    Woken for each packet it would need more of a CPU than the link does. A
-    fiftieth of the RTT, at most 4 ms, changes nothing that is measured; 0 is
-    woken by the kernel.
-    """
-    if isinstance(traffic, Requests):
-        return 0.0
-    pause_s = min(0.004, link.rtt_ns / NS_PER_S / 50)
-    return pause_s if pause_s >= 0.0002 else 0.0
-
-
 class Flows:
     """Traffic that runs, and what is known of it so far. Times are monotonic."""
 
@@ -97,12 +82,7 @@ class Flows:
             **asdict(self.traffic),
         }
         self.receiver = Child(
-            "receiver",
-            {
-                **plan,
-                "namespace": str(target.namespace.path),
-                "pause_s": reading_pause_s(self.link, self.traffic),
-            },
+            "receiver", {**plan, "namespace": str(target.namespace.path)}
         )
         port = self.receiver.wait_for_kind("ready")["port"]
         self.sender = Child(
