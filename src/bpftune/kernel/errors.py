@@ -1,9 +1,9 @@
 """What can go wrong between the daemon and the kernel.
 
-    KernelError
-    |- BpfError            libbpf or the verifier said no    (kernel.bpf)
-    |- NetnsGoneError      the namespace ended or is out of reach (kernel.netns)
-    `- SysctlError         a sysctl is missing, refused or odd    (kernel.sysctl)
+KernelError
+|- BpfError            libbpf or the verifier said no    (kernel.bpf)
+|- NetnsGoneError      the namespace ended or is out of reach (kernel.netns)
+`- SysctlError         a sysctl is missing, refused or odd    (kernel.sysctl)
 """
 
 from __future__ import annotations
