@@ -1,0 +1,71 @@
+# make run and make tests are all that is needed; "make help" lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# What root writes is not left in the way of the user who called make.
+AS_ROOT := $(SUDO) env PYTHONDONTWRITEBYTECODE=1
+
+CHECKED := $(wildcard src tests bench examples hatch_build.py)
+ROOT_TESTS := $(wildcard tests/kernel tests/system)
+MAN := $(patsubst %.rst,%,$(wildcard docs/man/*.8.rst examples/*/*.8.rst))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+##@ run: build, then tune this machine in the foreground (Ctrl-C stops it)
+run: build
+	$(AS_ROOT) $(BIN)/bpftune
+
+##@ demo: show the effect in throw-away network namespaces, in under a minute
+demo: build
+	$(AS_ROOT) $(BIN)/python -m bpftune.lab.demo
+
+##@ tests: everything: check, and with the real kernel, as root
+tests: check
+	$(if $(ROOT_TESTS),$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(ROOT_TESTS))
+
+##@ check: linters, types and unit tests, in seconds and without root
+check: build man
+	$(BIN)/ruff check --quiet $(CHECKED)
+	$(BIN)/ruff format --check --quiet $(CHECKED)
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/python -m pytest -q $(wildcard tests/unit examples)
+
+##@ bench: measure against static profiles; writes bench/results
+bench: build
+	$(AS_ROOT) $(BIN)/python bench/run.py
+
+##@ build: the command bpftune at .venv/bin/bpftune
+build: $(VENV)/installed
+	@$(BIN)/python hatch_build.py
+
+$(VENV)/installed: pyproject.toml setup/install-dependencies | dependencies
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+dependencies:
+	@setup/install-dependencies $(PYTHON)
+
+##@ man: the manual pages
+man: $(MAN)
+
+%.8: %.8.rst | $(VENV)/installed
+	$(BIN)/python -m docutils --writer=manpage --halt=warning $< $@
+
+##@ clean: remove all that was built
+clean:
+	rm -rf $(VENV) build dist $(MAN)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests examples bench -name '*.bpf.o' -delete -o \
+		-name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+help:
+	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
+
+.PHONY: run demo tests check bench build dependencies man clean help
