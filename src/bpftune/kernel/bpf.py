@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["BpfError", "BpfObject", "BtfError", "KernelError", "Program", "RingBuffer"]
 
 _READ_BYTES = 64 * 1024
+_WRITABLE = (".bss", ".data")
 
 
 class Program(NamedTuple):
@@ -163,6 +164,16 @@ class BpfObject:
         """Say whether there is a ``const volatile`` global *name*."""
         return name in self.btf.variables(".rodata")
 
+    def has_map(self, name: str) -> bool:
+        """Say whether there is a map *name*."""
+        return bool(
+            self._lib["bpf_object__find_map_by_name"](self._object, name.encode())
+        )
+
+    def has_variable(self, name: str) -> bool:
+        """Say whether there is a global *name* in ``.bss`` or ``.data``."""
+        return any(name in self.btf.variables(one) for one in _WRITABLE)
+
     def set_constant(self, name: str, value: int) -> None:
         """Set the ``const volatile`` integer *name*. Raises BpfError."""
         if not self.has_constant(name):
@@ -216,7 +227,7 @@ class BpfObject:
 
     def variable(self, name: str) -> Variable:
         """Return the global *name* of ``.bss`` or ``.data``, live."""
-        for section in (".bss", ".data"):
+        for section in _WRITABLE:
             if name in (found := self.btf.variables(section)):
                 if section not in self._memories:
                     # libbpf's own mapping is moved at load; before 1.5 the

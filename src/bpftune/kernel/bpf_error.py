@@ -9,7 +9,7 @@ import re
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import describe_error
 
-_UNPRIVILEGED = (
+UNPRIVILEGED = (
     "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN "
     "(and, in a container, with the host's capabilities)"
 )
@@ -31,7 +31,7 @@ class BpfError(KernelError):
         if reason:
             message += f": {reason}"
         refused = number == errno.EPERM and os.geteuid() != 0
-        super().__init__(message, _UNPRIVILEGED if refused else "")
+        super().__init__(message, UNPRIVILEGED if refused else "")
 
 
 def summary_of(log: str) -> str:
