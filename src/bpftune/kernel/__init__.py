@@ -1,0 +1,1 @@
+"""Mechanism: all that touches the kernel, and nothing that decides."""

@@ -1,0 +1,405 @@
+"""BPF objects, their programs, maps and globals, and the ring buffer.
+
+The life of an object is libbpf's: open, set constants, load, attach, close.
+Everything attached is a link, so nothing stays behind when the process ends,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import re
+import sys
+from ctypes import byref, c_size_t, c_uint32, string_at
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bpftune.kernel.btf import Btf, BtfError
+from bpftune.kernel.errors import KernelError
+from bpftune.kernel.libbpf import (
+    SAMPLE,
+    Map,
+    TestRunOpts,
+    describe_error,
+    last_error,
+    libbpf,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["BpfError", "BpfObject", "BtfError", "KernelError", "Program", "RingBuffer"]
+
+_UNPRIVILEGED = (
+    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN "
+    "(and, in a container, with the host's capabilities)"
+)
+_READ_BYTES = 64 * 1024
+
+
+class BpfError(KernelError):
+    """libbpf, the verifier or the kernel said no.
+
+    The text begins with what failed and why; *number* is the errno (0: none),
+    *log* all that libbpf and the verifier said about it.
+    """
+
+    def __init__(self, message: str, number: int = 0, log: str = "") -> None:
+        """Say *message*, the errno's name, and the heart of *log*."""
+        self.number, self.log = number, log
+        reason = summary_of(log)
+        if number:
+            message += f": {describe_error(number)}"
+        if reason:
+            message += f": {reason}"
+        refused = number == errno.EPERM and os.geteuid() != 0
+        super().__init__(message, _UNPRIVILEGED if refused else "")
+
+
+def summary_of(log: str) -> str:
+    """Return the line of a verifier's or libbpf's log that says why."""
+    _, begin, verifier = log.partition("-- BEGIN PROG LOAD LOG --\n")
+    if begin:
+        verifier = verifier.partition("-- END PROG LOAD LOG --")[0]
+        for line in verifier.splitlines():
+            if "failed to resolve CO-RE relocation" in line:
+                return f"this kernel lacks a type or field: {line}"
+        lines = [
+            line
+            for line in verifier.splitlines()
+            # The verifier ends with statistics and shows code and registers.
+            if not re.match(
+                r"(processed |verification time|stack depth|\d+: |; |mark_|from |\s*$)",
+                line,
+            )
+        ]
+        if lines:
+            return lines[-1]
+    lines = [
+        line.removeprefix("libbpf: ")
+        for line in log.splitlines()
+        if line.startswith("libbpf: ") and "load failed" not in line
+    ]
+    # The first complaint is the cause, the others are what followed from it.
+    return lines[0] if lines else ""
+
+
+class Program(NamedTuple):
+    """A BPF program: its C function's name and its ``SEC()``."""
+
+    name: str
+    section: str
+
+
+class Variable:
+    """A global of a loaded object, shared with its programs."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
+        """Be the *size* bytes at *offset* of *memory*."""
+        self._memory = memory
+        self._slice = slice(offset, offset + size)
+        self._size = size
+
+    @property
+    def value(self) -> int:
+        """The variable as an unsigned integer."""
+        return int.from_bytes(self._memory[self._slice], sys.byteorder)
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._memory[self._slice] = value.to_bytes(self._size, sys.byteorder)
+
+    @property
+    def raw(self) -> bytes:
+        """The variable's bytes; a value set must have as many."""
+        return self._memory[self._slice]
+
+    @raw.setter
+    def raw(self, value: bytes) -> None:
+        if len(value) != self._size:
+            msg = f"{len(value)} bytes for a variable of {self._size}"
+            raise ValueError(msg)
+        self._memory[self._slice] = value
+
+
+class BpfObject:
+    """A compiled BPF file, opened and perhaps loaded."""
+
+    def __init__(self, path: Path) -> None:
+        """Open *path*. Raises BpfError, BtfError and LibbpfMissing."""
+        self.path = path
+        self._lib = libbpf()
+        self._links: dict[str, Any] = {}
+        self._memories: dict[str, mmap.mmap] = {}
+        self._lib.log.take()
+        self._object = self._lib["bpf_object__open_file"](os.fsencode(path), None)
+        if not self._object:
+            why = "" if path.exists() else "; build it with make build"
+            raise self._error(f"{path} cannot be opened{why}")
+        try:
+            self.btf = self._read_btf()
+            self.programs = tuple(self._each_program())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> BpfObject:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach and unload everything. May be called twice."""
+        for memory in self._memories.values():
+            memory.close()
+        self._memories.clear()
+        while self._links:
+            self._lib["bpf_link__destroy"](self._links.popitem()[1])
+        if self._object:
+            self._lib["bpf_object__close"](self._object)
+            self._object = None
+
+    def _error(self, message: str, result: int = 0) -> BpfError:
+        return BpfError(message, last_error(result), self._lib.log.take())
+
+    def _read_btf(self) -> Btf:
+        # Offsets of globals are right only in the BTF that libbpf has fixed
+        # up; in the file they are 0.
+        size = c_uint32()
+        handle = self._lib["bpf_object__btf"](self._object)
+        raw = self._lib["btf__raw_data"](handle, byref(size)) if handle else None
+        if not raw:
+            msg = f"{self.path} has no type information (BTF); compile it with -g"
+            raise BtfError(msg)
+        return Btf(string_at(raw, size.value))
+
+    def _each_program(self) -> Any:
+        program = self._lib["bpf_object__next_program"](self._object, None)
+        while program:
+            yield Program(
+                self._lib["bpf_program__name"](program).decode(),
+                self._lib["bpf_program__section_name"](program).decode(),
+            )
+            program = self._lib["bpf_object__next_program"](self._object, program)
+
+    def _program(self, name: str) -> Any:
+        found = self._lib["bpf_object__find_program_by_name"](
+            self._object, name.encode()
+        )
+        if not found:
+            msg = f"{self.path.name} has no program {name}"
+            raise BpfError(msg)
+        return found
+
+    def _map(self, name: str) -> Map:
+        found: Map = self._lib["bpf_object__find_map_by_name"](
+            self._object, name.encode()
+        )
+        if not found:
+            msg = f"{self.path.name} has no map {name}"
+            raise BpfError(msg)
+        return found
+
+    # --- before load -----------------------------------------------------------
+
+    def has_constant(self, name: str) -> bool:
+        """Say whether there is a ``const volatile`` global *name*."""
+        return name in self.btf.variables(".rodata")
+
+    def set_constant(self, name: str, value: int) -> None:
+        """Set the ``const volatile`` integer *name*. Raises BpfError."""
+        if not self.has_constant(name):
+            msg = f"{self.path.name} has no constant {name}"
+            raise BpfError(msg)
+        offset, size = self.btf.variables(".rodata")[name]
+        if size not in (1, 2, 4, 8):
+            msg = f"{name} in {self.path.name} is no integer: it has {size} bytes"
+            raise BpfError(msg)
+        try:
+            data = value.to_bytes(size, sys.byteorder, signed=value < 0)
+        except OverflowError:
+            msg = f"{value} does not fit into {name}, which has {size} bytes"
+            raise BpfError(msg) from None
+        length = c_size_t()
+        start = self._lib["bpf_map__initial_value"](self._map(".rodata"), byref(length))
+        if not start or offset + size > length.value:
+            msg = f"{name} cannot be set in {self.path.name}"
+            raise BpfError(msg)
+        ctypes.memmove(start + offset, data, size)
+
+    def disable(self, program: str) -> None:
+        """Leave *program* out when the object is loaded."""
+        result = self._lib["bpf_program__set_autoload"](self._program(program), 0)
+        if result < 0:
+            raise self._error(f"program {program} cannot be left out", result)
+
+    def share_map(self, name: str, fd: int) -> None:
+        """Use the loaded map *fd* for the map *name*."""
+        result = self._lib["bpf_map__reuse_fd"](self._map(name), fd)
+        if result < 0:
+            raise self._error(f"map {name} cannot be shared", result)
+
+    def load(self) -> None:
+        """Load into the kernel. Raises BpfError; the object is then dead."""
+        self._lib.log.take()
+        result = self._lib["bpf_object__load"](self._object)
+        if result < 0:
+            raise self._error(f"{self.path.name} cannot be loaded", result)
+        self._lib.log.take()
+
+    # --- after load --------------------------------------------------------------
+
+    def map_fd(self, name: str) -> int:
+        """Return the map's file descriptor, which stays the object's."""
+        fd: int = self._lib["bpf_map__fd"](self._map(name))
+        if fd < 0:
+            msg = f"map {name} of {self.path.name} is not loaded"
+            raise BpfError(msg)
+        return fd
+
+    def variable(self, name: str) -> Variable:
+        """Return the global *name* of ``.bss`` or ``.data``, live."""
+        for section in (".bss", ".data"):
+            if name in (found := self.btf.variables(section)):
+                if section not in self._memories:
+                    # libbpf's own mapping is moved at load; before 1.5 the
+                    # pointer it gives stays with the old one.
+                    size = self._lib["bpf_map__value_size"](self._map(section))
+                    self._memories[section] = mmap.mmap(self.map_fd(section), size)
+                return Variable(self._memories[section], *found[name])
+        msg = f"{self.path.name} has no variable {name}"
+        raise BpfError(msg)
+
+    def attach(self, program: str, cgroup_fd: int = -1) -> None:
+        """Attach *program* by a link; to the cgroup if *cgroup_fd* is given."""
+        self._lib.log.take()
+        handle = self._program(program)
+        if cgroup_fd >= 0:
+            link = self._lib["bpf_program__attach_cgroup"](handle, cgroup_fd)
+        else:
+            link = self._lib["bpf_program__attach"](handle)
+        if not link:
+            raise self._error(f"program {program} cannot be attached")
+        self._links[program] = link
+
+    def iterate(self, program: str) -> bytes:
+        """Run the iterator *program* and return what it wrote.
+
+        Iterators of sockets show the network namespace of the calling thread.
+        """
+        if program not in self._links:
+            self.attach(program)
+        fd = self._lib["bpf_iter_create"](
+            self._lib["bpf_link__fd"](self._links[program])
+        )
+        if fd < 0:
+            raise self._error(f"iterator {program} cannot be started", fd)
+        parts: list[bytes] = []
+        try:
+            while True:
+                try:
+                    part = os.read(fd, _READ_BYTES)
+                except BlockingIOError:
+                    continue  # a million objects passed, none was written
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+        except OSError as error:
+            msg = f"iterator {program} failed"
+            raise BpfError(msg, error.errno or 0) from None
+        finally:
+            os.close(fd)
+
+    def run(self, program: str) -> int:
+        """Run a ``SEC("syscall")`` *program* once; return what it returned."""
+        options = TestRunOpts(sz=ctypes.sizeof(TestRunOpts))
+        fd = self._lib["bpf_program__fd"](self._program(program))
+        result = self._lib["bpf_prog_test_run_opts"](fd, byref(options))
+        if result < 0:
+            raise self._error(f"program {program} cannot be run", result)
+        return ctypes.c_int32(options.retval).value
+
+    # --- maps ----------------------------------------------------------------------
+
+    def lookup(self, name: str, key: bytes) -> bytes | None:
+        """Return the value of *key* in map *name*, or None."""
+        handle = self._map(name)
+        self._check_size(name, "key", handle, key)
+        value = ctypes.create_string_buffer(self._lib["bpf_map__value_size"](handle))
+        result = self._lib["bpf_map_lookup_elem"](self.map_fd(name), key, value)
+        if result == -errno.ENOENT:
+            return None
+        if result < 0:
+            raise self._error(f"map {name} cannot be read", result)
+        return value.raw
+
+    def update(self, name: str, key: bytes, value: bytes) -> None:
+        """Set the value of *key* in map *name*."""
+        handle = self._map(name)
+        self._check_size(name, "key", handle, key)
+        self._check_size(name, "value", handle, value)
+        result = self._lib["bpf_map_update_elem"](self.map_fd(name), key, value, 0)
+        if result < 0:
+            raise self._error(f"map {name} cannot be changed", result)
+
+    def delete(self, name: str, key: bytes) -> None:
+        """Remove *key* from map *name*; it may be missing."""
+        self._check_size(name, "key", self._map(name), key)
+        result = self._lib["bpf_map_delete_elem"](self.map_fd(name), key)
+        if result < 0 and result != -errno.ENOENT:
+            raise self._error(f"map {name} cannot be changed", result)
+
+    def _check_size(self, name: str, what: str, handle: Map, data: bytes) -> None:
+        size = self._lib[f"bpf_map__{what}_size"](handle)
+        if len(data) != size:
+            msg = f"map {name}: a {what} has {size} bytes, not {len(data)}"
+            raise BpfError(msg)
+
+
+class RingBuffer:
+    """The reading end of a ring buffer map."""
+
+    BATCH = 4096
+    """So many records at most are taken at once."""
+
+    def __init__(self, map_fd: int) -> None:
+        """Read from the map *map_fd*, which stays its owner's."""
+        self._lib = libbpf()
+        self._records: list[bytes] = []
+        # libbpf calls it for as long as this object lives.
+        self._callback = SAMPLE(self._copy)
+        self._ring = self._lib["ring_buffer__new"](map_fd, self._callback, None, None)
+        if not self._ring:
+            msg = "the ring buffer cannot be read"
+            raise BpfError(msg, last_error(), self._lib.log.take())
+        self.fd: int = self._lib["ring_buffer__epoll_fd"](self._ring)
+        """Readable when there are records; for selectors."""
+
+    def _copy(self, _context: int, data: int, size: int) -> int:
+        # An exception in here would be printed and the record lost.
+        self._records.append(string_at(data, size))
+        return 0 if len(self._records) < self.BATCH else -errno.ENOBUFS
+
+    def consume(self) -> list[bytes]:
+        """Take the records that are there, at most ``BATCH``; do not wait."""
+        result = self._lib["ring_buffer__consume"](self._ring)
+        records, self._records = self._records, []
+        if result < 0 and result != -errno.ENOBUFS:
+            msg = "the ring buffer cannot be read"
+            raise BpfError(msg, -result, self._lib.log.take())
+        return records
+
+    def close(self) -> None:
+        """Stop reading. May be called twice."""
+        if self._ring:
+            self._lib["ring_buffer__free"](self._ring)
+            self._ring = None
