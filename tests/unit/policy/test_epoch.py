@@ -54,7 +54,7 @@ def test_a_full_queue_all_sent_with_room_in_the_window_is_short_of_buffer() -> N
     ],
 )
 def test_each_condition_is_needed(change: dict[str, int], cause: LimitedBy) -> None:
-    sample = replace(STARVED.look(1)[0], **change)  # type: ignore[arg-type]
+    sample = replace(STARVED.look(1)[0], **change)
     assert limited_by(sample, 4 * MIB) is cause
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -102,7 +103,7 @@ def test_an_unpaid_climb_waits_twice_as_long_each_time() -> None:
     result = run(world, 3600)
     waits = [v.wait_s for v in result.verdicts if isinstance(v, TakenBack)]
     assert len(waits) >= 4
-    for shorter, longer in zip(waits, waits[1:], strict=False):
+    for shorter, longer in pairwise(waits):
         assert longer > 1.5 * shorter
 
 
