@@ -58,5 +58,5 @@ def summary_of(log: str) -> str:
         for line in log.splitlines()
         if line.startswith("libbpf: ") and "load failed" not in line
     ]
-    # The first complaint is the cause, the others are what followed from it.
-    return lines[0] if lines else ""
+    # The first failure is the cause, the others are what followed from it.
+    return next((line for line in lines if "failed" in line), "".join(lines[:1]))

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bpftune import model
 from bpftune.kernel.btf_format import (
+    AMBIGUOUS,
     ARRAY,
     BOOL,
     CONST,
@@ -221,6 +222,9 @@ class Btf:
     def _scalar(self, where: str, found: Type) -> str:
         if found.encoding & BOOL and found.size == 1:
             return "?"
+        if found.encoding & AMBIGUOUS:
+            msg = f"{where}: the sign of enum {found.name} is unknown; use an integer"
+            raise BtfError(msg)
         code = _CODES.get(found.size)
         if code is None:
             msg = f"{where} has an integer of {found.size} bytes"
