@@ -129,8 +129,10 @@ class Sampled(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Minute(Event):
-    """About a minute has passed in a namespace where the tuner holds a value."""
+class Woken(Event):
+    """The time that a ``Wake`` asked for has passed."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +212,16 @@ class Change:
 
     *record* is ``change`` for the start (or next step) of a trial,
     ``taken_back`` or ``shrunk`` for the way down. *sockets* is how many could
-    use what is granted: the governor's memory budget counts on it.
-    *evidence* is for machines: plain numbers and words.
+    use what is granted: the governor's memory budget counts on it. *trial*
+    names what the change is tried on (a destination): one at a time per
+    tunable and namespace. *evidence* is for machines: plain numbers and words.
     """
 
     tunable: Tunable
     value: Value
     why: str
     record: str = "change"
+    trial: str = ""
     sockets: int = 1
     evidence: Mapping[str, object] = field(default_factory=dict)
 
@@ -244,6 +248,17 @@ class Watch:
     every_s: float
     count: int
     sndbuf_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Send ``Woken`` after about *after_s*; a minute or more is rounded up.
+
+    A later Wake of the same name in the same namespace replaces this one.
+    """
+
+    name: str
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +296,7 @@ class Yield:
     why: str
 
 
-Request = Change | Keep | Watch | Survey | Recheck | Yield
+Request = Change | Keep | Watch | Wake | Survey | Recheck | Yield
 Policy = Callable[[E, Facts], Iterable[Request]]
 
 

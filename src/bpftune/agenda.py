@@ -1,0 +1,146 @@
+"""What is due when: looks at sockets, timers, and second looks at sysctls.
+
+A plain schedule, told the time by its caller. Looks are never refused; when
+too many are asked for, each comes later, so their cost has a ceiling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpftune.model import NetnsCookie, Prefix, Recheck, Tuner, Wake, Watch
+
+LEAST_LOOK_GAP_S = 0.01  # at most 100 looks a second, of a third of a millisecond
+MINUTE_S = 60.0
+RECHECKS_S = (0.0, 0.02, 0.1, 0.5, 1.0)
+"""A write is seen before it happens: so long it may take until it did."""
+
+
+@dataclass(slots=True)
+class Looking:
+    """A watch under way."""
+
+    tuner: Tuner
+    cookie: NetnsCookie
+    watch: Watch
+    left: int
+    due_s: float
+
+
+@dataclass(slots=True)
+class Waking:
+    """A timer of a tuner's."""
+
+    tuner: Tuner
+    cookie: NetnsCookie
+    name: str
+    due_s: float
+
+
+@dataclass(slots=True)
+class Rechecking:
+    """Somebody began to write a sysctl; *nth* of the looks at what became of it."""
+
+    cookie: NetnsCookie
+    recheck: Recheck
+    began_s: float
+    nth: int = 0
+
+    @property
+    def due_s(self) -> float:
+        """When to look next."""
+        return self.began_s + RECHECKS_S[self.nth]
+
+
+class Agenda:
+    """All that waits for its time."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to do."""
+        self._looks: dict[tuple[str, NetnsCookie, Prefix | None], Looking] = {}
+        self._wakes: dict[tuple[str, NetnsCookie, str], Waking] = {}
+        self._rechecks: dict[tuple[NetnsCookie, str], Rechecking] = {}
+        self._last_look_s = float("-inf")
+
+    def watch(
+        self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, now_s: float
+    ) -> None:
+        """Begin, replace or (count 0) end a watch; the first look is at once."""
+        key = (tuner.name, cookie, watch.prefix)
+        known = self._looks.pop(key, None)
+        if watch.count > 0:
+            due_s = now_s
+            if known is not None:  # a renewed watch keeps its rhythm
+                due_s = min(known.due_s, now_s + watch.every_s)
+            self._looks[key] = Looking(tuner, cookie, watch, watch.count, due_s)
+
+    def wake(self, tuner: Tuner, cookie: NetnsCookie, wake: Wake, now_s: float) -> None:
+        """Set a timer. Long ones fall on whole minutes, to share wake-ups."""
+        due_s = now_s + wake.after_s
+        if wake.after_s >= MINUTE_S:
+            due_s = -(-due_s // MINUTE_S) * MINUTE_S
+        key = (tuner.name, cookie, wake.name)
+        self._wakes[key] = Waking(tuner, cookie, wake.name, due_s)
+
+    def recheck(self, cookie: NetnsCookie, recheck: Recheck, now_s: float) -> None:
+        """Look at a sysctl now and again soon."""
+        key = (cookie, recheck.name)
+        known = self._rechecks.get(key)
+        if known is not None:  # the value before the first write counts
+            recheck = Recheck(
+                recheck.name, known.recheck.old, recheck.uid, recheck.comm
+            )
+        self._rechecks[key] = Rechecking(cookie, recheck, now_s)
+
+    def due_looks(self, now_s: float) -> list[Looking]:
+        """Take the looks that are due, with *left* counted down."""
+        if now_s < self._last_look_s + LEAST_LOOK_GAP_S:
+            return []
+        ready = [look for look in self._looks.values() if look.due_s <= now_s]
+        if not ready:
+            return []
+        look = min(ready, key=lambda one: one.due_s)
+        self._last_look_s = now_s
+        look.left -= 1
+        look.due_s = now_s + look.watch.every_s
+        if look.left <= 0:
+            del self._looks[look.tuner.name, look.cookie, look.watch.prefix]
+        return [look]
+
+    def due_wakes(self, now_s: float) -> list[Waking]:
+        """Take the timers that are due."""
+        ready = [key for key, wake in self._wakes.items() if wake.due_s <= now_s]
+        return [self._wakes.pop(key) for key in ready]
+
+    def due_rechecks(self, now_s: float) -> list[Rechecking]:
+        """Take the second looks that are due; the last of each ends it."""
+        ready = [r for r in self._rechecks.values() if r.due_s <= now_s]
+        for one in ready:
+            one.nth += 1
+            if one.nth >= len(RECHECKS_S):
+                del self._rechecks[one.cookie, one.recheck.name]
+        return ready
+
+    def next_s(self) -> float | None:
+        """Return when something is due next, or None."""
+        due = [wake.due_s for wake in self._wakes.values()]
+        due += [recheck.due_s for recheck in self._rechecks.values()]
+        if self._looks:
+            first = min(look.due_s for look in self._looks.values())
+            due.append(max(first, self._last_look_s + LEAST_LOOK_GAP_S))
+        return min(due, default=None)
+
+    def settled(self, cookie: NetnsCookie, name: str) -> None:
+        """End the second looks at *name*: its change was found."""
+        self._rechecks.pop((cookie, name), None)
+
+    def forget(self, cookie: NetnsCookie) -> None:
+        """Drop all that concerns a namespace that is gone."""
+        self._looks = {k: v for k, v in self._looks.items() if v.cookie != cookie}
+        self._wakes = {k: v for k, v in self._wakes.items() if v.cookie != cookie}
+        self._rechecks = {k: v for k, v in self._rechecks.items() if v.cookie != cookie}
+
+    def drop(self, tuner: Tuner) -> None:
+        """Drop all that *tuner* asked for: it failed."""
+        self._looks = {k: v for k, v in self._looks.items() if v.tuner is not tuner}
+        self._wakes = {k: v for k, v in self._wakes.items() if v.tuner is not tuner}

@@ -1,0 +1,200 @@
+"""Carry out what tuners decide: governor, ledger, write, read back, record.
+
+The one place where a decision becomes a write, and where it is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from bpftune import governor
+from bpftune.kernel.errors import KernelError
+from bpftune.kernel.netns import NetnsGoneError
+from bpftune.model import (
+    Change,
+    Event,
+    Facts,
+    Keep,
+    NetnsCookie,
+    Rejected,
+    Value,
+    Yield,
+    Yielded,
+)
+from bpftune.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bpftune.ledger import Entry, Ledger
+
+
+class Sysctls(Protocol):
+    """What this program asks of the kernel's sysctls (``kernel.sysctl``)."""
+
+    def exists(self, cookie: NetnsCookie, name: str) -> bool:
+        """Tell whether the namespace has this sysctl."""
+
+    def read(self, cookie: NetnsCookie, name: str) -> Value:
+        """Return the value in force."""
+
+    def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
+        """Write *value*, read it back and return it."""
+
+    def forget(self, cookie: NetnsCookie) -> None:
+        """Close what is open of a namespace that is gone."""
+
+
+class Carrier:
+    """Carries out changes and tells of them."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sysctls: Sysctls,
+        tell: Callable[[Record], None],
+        undo_prefix: Callable[[NetnsCookie], str],
+        *,
+        observe: bool,
+    ) -> None:
+        """Write through *sysctls* unless *observe*; say what and why to *tell*."""
+        self._ledger = ledger
+        self._sysctls = sysctls
+        self._tell = tell
+        self._undo_prefix = undo_prefix
+        self._observe = observe
+
+    def by_hand(self, entry: Entry, value: Value) -> str:
+        """Return the command with which a person sets *value*."""
+        numbers = " ".join(map(str, value))
+        prefix = self._undo_prefix(entry.netns.cookie)
+        return f"{prefix}sysctl -w {entry.tunable.name}='{numbers}'"
+
+    def _say(
+        self,
+        kind: str,
+        entry: Entry,
+        why: str,
+        old: Value,
+        new: Value,
+        extra: Mapping[str, object] | None = None,
+        *,
+        undo: Value | None = None,
+    ) -> None:
+        self._tell(
+            Record(
+                record=kind,
+                why=why,
+                tuner=entry.tuner,
+                tunable=entry.tunable.name,
+                netns=entry.netns,
+                old=old,
+                new=new,
+                change=entry.change_id,
+                undo=None if undo is None or undo == new else self.by_hand(entry, undo),
+                extra=extra or {},
+            )
+        )
+
+    def change(self, change: Change, facts: Facts) -> Event | None:
+        """Make *change* if it may be made; return what its tuner is to hear."""
+        entry = self._ledger.get(facts.netns.cookie, change.tunable)
+        if entry is None or change.value == entry.expected:
+            return None
+        reason = governor.refusal(
+            change, entry, facts.memory, self._ledger.granted_bytes(), facts.now_s
+        )
+        if reason is not None:
+            return self._refused(entry, change, reason)
+        old, extra = entry.expected, {"evidence": change.evidence}
+        raised = change.record == "change"
+        if self._observe:
+            by_hand = self.by_hand(entry, change.value)
+            self._say(
+                "advice",
+                entry,
+                f"{change.why}. Do it: {by_hand}",
+                old,
+                change.value,
+                extra,
+            )
+            return Rejected(
+                facts.netns.cookie, change.tunable, change.value, "observing"
+            )
+        self._ledger.intend(entry, change.value)
+        try:
+            self._sysctls.write(facts.netns.cookie, change.tunable.name, change.value)
+        except NetnsGoneError:
+            raise
+        except KernelError as error:
+            now = self._sysctls.read(facts.netns.cookie, change.tunable.name)
+            self._ledger.failed(entry, now)
+            return self._refused(entry, change, str(error))
+        self._ledger.applied(
+            entry, change.value, trial=change.trial if raised else None
+        )
+        if raised:
+            entry.raises_s.append(facts.now_s)
+            entry.grant_bytes = governor.growth_bytes(change, entry)
+        self._say(
+            change.record, entry, change.why, old, change.value, extra, undo=entry.found
+        )
+        return None
+
+    def _refused(self, entry: Entry, change: Change, reason: str) -> Event:
+        self._say("rejected", entry, reason, entry.expected, change.value)
+        return Rejected(entry.netns.cookie, change.tunable, change.value, reason)
+
+    def keep(self, keep: Keep, cookie: NetnsCookie) -> None:
+        """End a trial: its value stays."""
+        entry = self._ledger.get(cookie, keep.tunable)
+        if entry is None or entry.yielded or entry.trial is None:
+            return
+        old = entry.settled
+        self._ledger.kept(entry)
+        extra = {"proved": keep.proved, "evidence": keep.evidence}
+        self._say("kept", entry, keep.why, old, entry.expected, extra, undo=entry.found)
+
+    def hand_over(
+        self, request: Yield, cookie: NetnsCookie, new: Value
+    ) -> Event | None:
+        """Give a tunable to the admin; return what its tuner is to hear."""
+        entry = self._ledger.get(cookie, request.tunable)
+        if entry is None or entry.yielded:
+            return None
+        old = entry.expected
+        self._ledger.yield_to_admin(entry, new)
+        self._say("yielded", entry, request.why, old, new)
+        return Yielded(cookie, request.tunable)
+
+    def settle(self, tuner: str | None, why: str) -> None:
+        """Take the trials under way (of *tuner*, or all) back to what paid."""
+        for entry in self._ledger:
+            if entry.trial is None or entry.yielded or tuner not in (None, entry.tuner):
+                continue
+            cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
+            try:
+                # What the admin wrote a moment ago is not ours to take back.
+                if self._sysctls.read(cookie, name) != old:
+                    continue
+                self._sysctls.write(cookie, name, entry.settled)
+            except KernelError as error:
+                self._say("rejected", entry, str(error), old, entry.settled)
+                continue
+            self._ledger.applied(entry, entry.settled, trial=None)
+            self._say(
+                "taken_back",
+                entry,
+                f"{why}, back to the last value that paid",
+                old,
+                entry.settled,
+                undo=entry.found,
+            )
+
+    def sum_up(self) -> None:
+        """Tell what stays in force, and how to undo it by hand."""
+        for entry in self._ledger.in_force():
+            why = f"set in {entry.changes} writes"
+            self._say(
+                "stopped", entry, why, entry.found, entry.expected, undo=entry.found
+            )

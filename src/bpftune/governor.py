@@ -1,0 +1,87 @@
+"""May this change go ahead? Bounds that no tuner and no event can leave.
+
+Pure: asked with facts, answers with a reason or None. The limits are shares of
+what there is, not options: one socket may be granted a 1/64 of memory, all
+growth together a 1/8 of what is available, and of TCP's own room.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpftune.text import size_words
+
+if TYPE_CHECKING:
+    from bpftune.ledger import Entry
+    from bpftune.model import Change, Memory, Value
+
+SOCKET_SHARE = 64
+GROWTH_SHARE = 8
+LARGEST = 2**31 - 1  # the kernel keeps these sysctls in an int
+BURST = 16  # raises of one tunable in one namespace before the pace counts
+REFILL_S = 60.0
+
+
+def growth_bytes(change: Change, entry: Entry) -> int:
+    """Return what *change* lets its sockets use beyond the value found."""
+    return max(0, change.value[-1] - entry.found[-1]) * max(1, change.sockets)
+
+
+def refusal(
+    change: Change, entry: Entry, memory: Memory, granted_bytes: int, now_s: float
+) -> str | None:
+    """Return why *change* may not be made, or None.
+
+    *granted_bytes* is what the ledger has granted already, this entry included.
+    """
+    if entry.yielded:
+        return "it is the admin's"
+    wrong = _malformed(change.value, entry.found)
+    if wrong is not None or _goes_down(change.value, entry.expected):
+        return wrong
+    if entry.trial is not None and entry.trial != change.trial:
+        return f"a trial of it is under way for {entry.trial}"
+    return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
+
+
+def _malformed(value: Value, found: Value) -> str | None:
+    if len(value) != len(found):
+        return f"{len(value)} numbers for a tunable of {len(found)}"
+    if any(not 0 < number <= LARGEST for number in value):
+        return f"outside 1..{LARGEST}"
+    if any(new < old for new, old in zip(value, found, strict=True)):
+        return "below the value found at start"
+    if len(value) == 3 and list(value) != sorted(value):
+        return "minimum, default and maximum out of order"
+    return None
+
+
+def _goes_down(new: Value, old: Value) -> bool:
+    return all(n <= o for n, o in zip(new, old, strict=True))
+
+
+def _too_much(
+    change: Change, entry: Entry, memory: Memory, granted_bytes: int
+) -> str | None:
+    most = memory.total_bytes // SOCKET_SHARE
+    if change.value[-1] > most:
+        return f"one socket may use at most {size_words(most)}, 1/64 of memory"
+    granted = granted_bytes - entry.grant_bytes + growth_bytes(change, entry)
+    room = min(
+        memory.available_bytes,
+        max(0, memory.tcp_pressure_bytes - memory.tcp_used_bytes),
+    )
+    if granted > room // GROWTH_SHARE:
+        return (
+            f"all growth together may use at most {size_words(room // GROWTH_SHARE)}, "
+            "1/8 of the memory that is free for it"
+        )
+    return None
+
+
+def _too_often(entry: Entry, now_s: float) -> str | None:
+    recent = [then for then in entry.raises_s if now_s - then < BURST * REFILL_S]
+    entry.raises_s[:] = recent[-BURST:]
+    if len(recent) >= BURST:
+        return f"raised {BURST} times in the last {BURST * REFILL_S / 60:.0f} minutes"
+    return None

@@ -1,0 +1,1 @@
+"""Reusable decisions: pure functions and plain values, no clock, no I/O."""

@@ -1,0 +1,252 @@
+"""Grow a limit while it pays, give back what does not.
+
+The state of one path is a plain value that ``step`` is given with each epoch
+and returns with a verdict; nothing here knows which sysctl it is about.
+
+    idle --two starved epochs--> climb: double, settle, measure the same sockets
+    climb --paid--> double again while still starved, else done
+    climb --no gain--> on over a plateau (twice at most), or back to what paid
+
+After a climb that paid nothing the path waits eight epochs before the next,
+twice as long each time, so writes stay few and no limit cycle is possible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bpftune.policy.epoch import Epoch, compare
+
+if TYPE_CHECKING:
+    from bpftune.policy.evidence import Estimate
+
+STARVED = 0.10  # share of looks; the queue's own jitter stays below it
+PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
+MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
+MOST_MISSES = 2
+FIRST_WAIT_EPOCHS = 8
+LONGEST_WAIT_S = 24 * 3600.0
+LEAST_SETTLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """A climb under way: *level* is in force, *paid* is what it goes back to."""
+
+    level: int
+    paid: int
+    start: int
+    best: Epoch
+    settle_until_s: float
+    looks: int = 0
+    unfair: int = 0
+    unpaid: int = 0
+    misses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What is known of one destination under one limit."""
+
+    limit: int = 0
+    base: Epoch | None = None
+    last: Epoch | None = None
+    streak: int = 0  # starved epochs in a row
+    content: int = 0  # epochs in a row that were not starved
+    wait_until_s: float = 0.0
+    wait_epochs: int = FIRST_WAIT_EPOCHS
+    climb: Climb | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Double: *level* from *old*. *gain* tells of the step before, if any."""
+
+    level: int
+    old: int
+    epoch: Epoch
+    gain: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """*level* stays: it paid (*proved*), or it at least ended the shortage."""
+
+    level: int
+    gain: Estimate
+    proved: bool
+    before: Epoch
+    after: Epoch
+    climb_on: bool = False  # it paid and the sockets still starve
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """*level* is given back to *paid*; the next try is *wait_s* away."""
+
+    level: int
+    paid: int
+    why: str
+    gain: Estimate | None
+    wait_s: float
+
+
+Verdict = Raise | Kept | TakenBack
+
+
+def settle_s(epoch: Epoch) -> float:
+    """Return how long a new limit needs to show: five round trips at least.
+
+    ``sk_sndbuf`` follows within one round trip, the rate within two to six.
+    """
+    return max(LEAST_SETTLE_S, 5e-6 * epoch.srtt_us)
+
+
+def step(
+    path: Path, epoch: Epoch, limit: int, now_s: float, *, may_climb: bool
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """Take in *epoch*, measured under *limit*; return what follows.
+
+    *may_climb* is False while another path of the namespace holds the limit.
+    """
+    if path.climb is not None:
+        return _judge(path, path.climb, epoch, now_s)
+    if path.limit != limit:
+        path = replace(path, limit=limit, base=None, last=None, streak=0, content=0)
+    starved = epoch.hit >= STARVED
+    path = replace(
+        path,
+        base=_better(path.base, epoch),
+        streak=path.streak + 1 if starved else 0,
+        content=0 if starved else path.content + 1,
+        last=epoch,
+    )
+    lived = path.base is not None and bool(path.base.sockets & epoch.sockets)
+    if path.streak < 2 or not lived or not may_climb or now_s < path.wait_until_s:
+        return path, ()
+    base = path.base or epoch
+    climb = Climb(2 * limit, limit, limit, base, now_s + settle_s(epoch))
+    return replace(path, climb=climb, streak=0), (Raise(2 * limit, limit, epoch),)
+
+
+def _better(base: Epoch | None, epoch: Epoch) -> Epoch:
+    """Return the faster of two epochs on the same sockets, else the newer."""
+    if base is None:
+        return epoch
+    gain = compare(epoch, base)
+    return base if gain is not None and gain.value < 0 else epoch
+
+
+def _judge(
+    path: Path, climb: Climb, epoch: Epoch, now_s: float
+) -> tuple[Path, tuple[Verdict, ...]]:
+    starved = epoch.hit >= STARVED
+    most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
+    gain = compare(epoch, climb.best)
+    if gain is None:
+        climb = replace(climb, unfair=climb.unfair + 1)
+        if climb.unfair < MOST_LOOKS:
+            return replace(path, climb=climb), ()
+        return give_back(path, epoch, now_s, "connections came and went", None)
+    climb = replace(climb, looks=climb.looks + 1)
+    if gain.below(PAYS):
+        climb = replace(climb, unpaid=climb.unpaid + 1)
+    doubtful = gain.near(PAYS) or (gain.value < PAYS and climb.unpaid < 2)
+    if doubtful and climb.looks < most:
+        return replace(path, climb=climb), ()
+    if gain.at_least(PAYS):
+        return _paid(path, climb, epoch, gain, now_s, starved=starved)
+    return _missed(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def _missed(
+    path: Path,
+    climb: Climb,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """No gain was proved: climb on over a plateau, or end."""
+    climb = replace(climb, misses=climb.misses + 1)
+    if starved and climb.misses <= MOST_MISSES:
+        return _double(path, climb, epoch, now_s, gain)
+    path = replace(path, climb=climb)
+    if not starved and not gain.below(PAYS) and climb.level <= 2 * climb.paid:
+        kept = Kept(climb.level, gain, proved=False, before=climb.best, after=epoch)
+        return _rest(path, climb.level, epoch, now_s), (kept,)
+    why = "no gain" if gain.below(PAYS) else "no gain could be shown"
+    if starved:
+        why += ", though still short"
+    return give_back(path, epoch, now_s, why, gain)
+
+
+def _paid(
+    path: Path,
+    climb: Climb,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
+) -> tuple[Path, tuple[Verdict, ...]]:
+    kept = Kept(climb.level, gain, True, climb.best, epoch, climb_on=starved)
+    path = replace(path, wait_epochs=FIRST_WAIT_EPOCHS)
+    if not starved:
+        return replace(path, climb=None, limit=climb.level, base=epoch, streak=0), (
+            kept,
+        )
+    climb = replace(climb, paid=climb.level, best=epoch, misses=0)
+    path, verdicts = _double(path, climb, epoch, now_s, None)
+    return path, (kept, *verdicts)
+
+
+def _double(
+    path: Path, climb: Climb, epoch: Epoch, now_s: float, gain: Estimate | None
+) -> tuple[Path, tuple[Verdict, ...]]:
+    old = climb.level
+    climb = replace(
+        climb,
+        level=2 * old,
+        settle_until_s=now_s + settle_s(epoch),
+        looks=0,
+        unfair=0,
+        unpaid=0,
+    )
+    return replace(path, climb=climb), (Raise(2 * old, old, epoch, gain),)
+
+
+def give_back(
+    path: Path, epoch: Epoch | None, now_s: float, why: str, gain: Estimate | None
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """End *path*'s climb at the last level that paid."""
+    climb = path.climb
+    if climb is None:
+        return path, ()
+    epoch = epoch or climb.best
+    rested = _rest(path, climb.paid, epoch, now_s)
+    if climb.level == climb.paid:
+        return rested, ()
+    wait_s = rested.wait_until_s - now_s
+    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s),)
+
+
+def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:
+    """Leave the climb for *limit* and wait before the next, ever longer."""
+    wait_s = min(path.wait_epochs * epoch.seconds, LONGEST_WAIT_S)
+    return Path(
+        limit=limit,
+        wait_until_s=now_s + wait_s,
+        wait_epochs=path.wait_epochs * 2,
+    )
+
+
+def refused(path: Path, now_s: float) -> tuple[Path, tuple[Verdict, ...]]:
+    """End the climb whose last ``Raise`` was refused, from the level before."""
+    climb = path.climb
+    if climb is None:
+        return path, ()
+    below = replace(path, climb=replace(climb, level=climb.level // 2))
+    return give_back(below, None, now_s, "no room to grow further", None)

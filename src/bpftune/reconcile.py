@@ -1,0 +1,115 @@
+"""Is the kernel's value what we think it is? If not, somebody else set it.
+
+Values are compared, not writes: a refused write or one of the same value
+changes nothing, and a write that no hook saw is found all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpftune.kernel.netns import NetnsGoneError
+from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
+
+if TYPE_CHECKING:
+    from bpftune.carry import Sysctls
+    from bpftune.kernel.netns import Namespaces
+    from bpftune.ledger import Entry, Ledger
+
+MOST_NAMESPACES = 4096
+REREAD_AT_ONCE = 256  # as many as there are sysctl descriptors kept open
+
+
+class Reconciler:
+    """Keeps the ledger true to the kernel."""
+
+    def __init__(
+        self, ledger: Ledger, sysctls: Sysctls, namespaces: Namespaces
+    ) -> None:
+        """Compare *ledger* with what *sysctls* reads."""
+        self._ledger = ledger
+        self._sysctls = sysctls
+        self._namespaces = namespaces
+        self._next = 0
+
+    def meet(self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable) -> Entry | None:
+        """Return the entry of *tunable*; None if the namespace has no such file."""
+        entry = self._ledger.get(cookie, tunable)
+        if entry is not None:
+            return entry
+        netns = self._namespaces.find(cookie)
+        if netns is None:
+            raise NetnsGoneError(f"network namespace #{cookie} is gone")
+        if not self._sysctls.exists(cookie, tunable.name):
+            return None
+        self._make_room()
+        now = self._sysctls.read(cookie, tunable.name)
+        return self._ledger.meet(netns, tunable, tuner.name, now)
+
+    def _make_room(self) -> None:
+        """Forget the namespace known longest in which nothing is in force."""
+        if len(self._ledger) < MOST_NAMESPACES:
+            return
+        host = self._namespaces.host.cookie
+        for cookie in self._ledger.cookies():
+            mine = self._ledger.of(cookie).values()
+            if cookie != host and not any(e.ours or e.yielded for e in mine):
+                self._ledger.forget(cookie)
+                self._sysctls.forget(cookie)
+                return
+
+    def compare(
+        self, entry: Entry, uid: int | None = None, comm: bytes = b""
+    ) -> ValueChanged | None:
+        """Read *entry*'s value; if another is in force, note it and say so."""
+        cookie, tunable = entry.netns.cookie, entry.tunable
+        now = self._sysctls.read(cookie, tunable.name)
+        if now == entry.expected:
+            return None
+        old, entry.expected = entry.expected, now
+        if entry.yielded:
+            return None
+        return ValueChanged(cookie, tunable, old, now, uid, comm)
+
+    def after_write(
+        self, tuners: list[Tuner], cookie: NetnsCookie, recheck: Recheck
+    ) -> list[ValueChanged]:
+        """Compare *recheck*'s sysctl wherever it is known.
+
+        In a namespace that was not known, what was there before the write is
+        taken for what was found.
+        """
+        changed = []
+        for tuner in tuners:
+            for tunable in tuner.tunables:
+                if tunable.name != recheck.name:
+                    continue
+                if self._ledger.get(cookie, tunable) is None:
+                    entry = self.meet(tuner, cookie, tunable)
+                    if entry is not None and len(recheck.old) == len(entry.found):
+                        entry.found = entry.expected = entry.settled = recheck.old
+                known = [entry for entry in self._ledger if entry.tunable == tunable]
+                changed += self._compare_all(known, recheck.uid, recheck.comm)
+        return changed
+
+    def some(self) -> list[ValueChanged]:
+        """Compare the next few hundred entries; all get their turn."""
+        known = [entry for entry in self._ledger if not entry.yielded]
+        if self._next >= len(known):
+            self._next = 0
+        turn = known[self._next : self._next + REREAD_AT_ONCE]
+        self._next += REREAD_AT_ONCE
+        return self._compare_all(turn)
+
+    def _compare_all(
+        self, entries: list[Entry], uid: int | None = None, comm: bytes = b""
+    ) -> list[ValueChanged]:
+        changed = []
+        for entry in entries:
+            try:
+                event = self.compare(entry, uid, comm)
+            except NetnsGoneError:
+                continue  # noticed and forgotten elsewhere
+            if event is not None:
+                changed.append(event)
+        return changed

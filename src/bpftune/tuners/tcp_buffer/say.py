@@ -1,0 +1,85 @@
+"""What the TCP buffer tuner says: sentences for people, facts for machines."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from bpftune.policy.epoch import Epoch, LimitedBy
+from bpftune.text import rate_words, seconds_words
+
+if TYPE_CHECKING:
+    from bpftune.model import Prefix
+    from bpftune.policy.evidence import Estimate
+    from bpftune.policy.limit import Kept, Raise, TakenBack
+
+
+def percent(nats: float) -> str:
+    """Return a difference of logarithms as a signed percentage."""
+    return f"{math.expm1(nats):+.0%}"
+
+
+def gained(gain: Estimate) -> str:
+    """Return a gain with its two standard errors."""
+    return f"{percent(gain.value)} ± {math.expm1(2 * gain.error):.0%}"
+
+
+def short_of_buffer(prefix: Prefix, verdict: Raise) -> str:
+    """Say why the limit is doubled."""
+    epoch = verdict.epoch
+    total = len(epoch.sockets | epoch.starved)
+    sentence = (
+        f"{len(epoch.starved)} of {total} sockets to {prefix} were held back by it "
+        f"in {epoch.hit:.0%} of looks"
+    )
+    if verdict.gain is not None:
+        sentence += f"; the last doubling gained {gained(verdict.gain)}, not yet proved"
+    return sentence
+
+
+def kept(prefix: Prefix, verdict: Kept) -> str:
+    """Say why a value stays."""
+    before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s
+    if not verdict.proved:
+        return (
+            f"it ended the shortage of sockets to {prefix}; a gain is not proved "
+            f"({gained(verdict.gain)})"
+        )
+    least = verdict.gain.value - 2 * verdict.gain.error
+    delay = verdict.after.srtt_us - verdict.before.srtt_us
+    return (
+        f"goodput per busy second to {prefix} rose {percent(verdict.gain.value)} "
+        f"(at least {percent(least)}, not randomised), {rate_words(before)} to "
+        f"{rate_words(after)}, round trip {delay / 1000:+.0f} ms"
+    )
+
+
+def taken_back(verdict: TakenBack) -> str:
+    """Say why a value is given back, and when the next try may come."""
+    gain = f" ({gained(verdict.gain)})" if verdict.gain else ""
+    return f"{verdict.why}{gain}, next try in {seconds_words(verdict.wait_s)}"
+
+
+def gain_facts(gain: Estimate | None) -> dict[str, object]:
+    """Return a gain in nats with its standard error."""
+    if gain is None:
+        return {}
+    return {
+        "gain_nats": round(gain.value, 4),
+        "gain_error_nats": round(gain.error, 4),
+        "randomised": False,
+    }
+
+
+def epoch_facts(prefix: Prefix, epoch: Epoch) -> dict[str, object]:
+    """Return what an epoch measured."""
+    looks = epoch.looks
+    return {
+        "destination": str(prefix),
+        "sockets": len(epoch.sockets | epoch.starved),
+        "sockets_held_back": len(epoch.starved),
+        "looks": {what.value: looks[what] for what in LimitedBy if looks[what]},
+        "bytes_per_s": round(epoch.bytes_per_s),
+        "srtt_us": round(epoch.srtt_us),
+        "min_rtt_us": round(epoch.min_rtt_us),
+    }

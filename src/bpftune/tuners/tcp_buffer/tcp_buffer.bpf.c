@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Notice TCP senders that net.ipv4.tcp_wmem seems to hold back.
+ *
+ * A hint only: the daemon then looks closer. Nothing runs per packet or ACK:
+ * the kernel calls back once per round trip, and not at all on paths shorter
+ * than a millisecond, where a buffer of any size is enough.
+ */
+#include "bpftune.bpf.h"
+
+#define SECOND		1000000000ULL
+#define HINT_EVERY	(5 * SECOND)
+#define LEAST_RTT_US	1000
+
+/* A sender looked held back by tcp_wmem[2] at the end of a round trip. */
+struct sndbuf_limited {
+	__u64 netns_cookie;
+	struct prefix prefix;
+	__u32 limit_bytes;
+	__u32 min_rtt_us;
+};
+
+/* This kernel cannot call us back for sockets older than the daemon. */
+struct cannot_opt_in {
+	__u64 netns_cookie;
+};
+
+/* The queue tells: nearly full, nearly all of it sent, and the congestion
+ * window has room. A blocked writer is woken when a third is free.
+ */
+static __always_inline bool is_held_back(struct tcp_sock *tp, __u32 limit)
+{
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
+	struct sock *sk = (struct sock *)tp;
+	__u32 sndbuf = sk->sk_sndbuf;
+	__u32 queued = sk->sk_wmem_queued;
+	__u32 in_flight;
+
+	if (sndbuf < limit - limit / 50 || (__u64)queued * 10 < (__u64)sndbuf * 6)
+		return false;
+	if ((__u64)(tp->write_seq - tp->snd_nxt) * 10 > queued)
+		return false;
+	in_flight = tp->packets_out - tp->sacked_out - tp->lost_out + tp->retrans_out;
+	if ((__u64)in_flight * 10 >= (__u64)tp->snd_cwnd * 9)
+		return false;
+	if (BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state) != TCP_CA_Open)
+		return false;
+	return !(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_SNDBUF_LOCK);
+}
+
+static __always_inline void hint(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+	struct net *net = sk->__sk_common.skc_net.net;
+	__u32 limit = net->ipv4.sysctl_tcp_wmem[2];
+	struct prefix prefix = {};
+	__u64 key;
+
+	if (!is_held_back(tp, limit) || !destination_prefix(sk, &prefix))
+		return;
+	key = *(__u64 *)prefix.address ^ (__u64)prefix.family << 56;
+	key = (key ^ net->net_cookie * 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
+	if (!due(key, HINT_EVERY))
+		return;
+	emit(struct sndbuf_limited,
+	     .netns_cookie = net->net_cookie,
+	     .prefix = prefix,
+	     .limit_bytes = limit,
+	     .min_rtt_us = tp->rtt_min.s[0].v);
+}
+
+SEC("sockops")
+int watch_senders(struct bpf_sock_ops *ctx)
+{
+	struct tcp_sock *tp;
+
+	switch (ctx->op) {
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
+		if (ctx->srtt_us >> 3 >= LEAST_RTT_US)
+			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+						       BPF_SOCK_OPS_RTT_CB_FLAG);
+		return 1;
+	case BPF_SOCK_OPS_RTT_CB:
+		/* The handshake was slow but the path is not: without this a
+		 * sender on a LAN called back 68,000 times a second.
+		 */
+		if (ctx->srtt_us >> 3 < LEAST_RTT_US) {
+			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
+						       ~BPF_SOCK_OPS_RTT_CB_FLAG);
+			return 1;
+		}
+		if (!ctx->sk)
+			return 1;
+		tp = bpf_skc_to_tcp_sock(ctx->sk);
+		if (tp)
+			hint(tp);
+		return 1;
+	}
+	return 1;
+}
+
+/* Find senders that were there before us: opt them into the callback, or where
+ * the kernel cannot (before 6.12) look at their state now.
+ */
+SEC("iter/tcp")
+int survey_senders(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct tcp_sock *tp;
+	struct net *net;
+	int flags;
+
+	if (!common || common->skc_state != TCP_ESTABLISHED)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(common);
+	if (!tp || tp->srtt_us >> 3 < LEAST_RTT_US)
+		return 0;
+	flags = tp->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG;
+	if (!bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags,
+			    sizeof(flags)))
+		return 0;
+	net = common->skc_net.net;
+	if (due(net->net_cookie, 30 * SECOND))
+		emit(struct cannot_opt_in, .netns_cookie = net->net_cookie);
+	hint(tp);
+	return 0;
+}
