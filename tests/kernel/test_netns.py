@@ -81,7 +81,8 @@ def process_elsewhere() -> Iterator[tuple[int, NetnsCookie]]:
 
 
 def open_files() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))
+    with os.scandir("/proc/self/fd") as entries:
+        return sorted(entry.name for entry in entries)
 
 
 def test_the_host_is_where_we_are(namespaces: Namespaces) -> None:
@@ -112,7 +113,7 @@ def test_finds_a_process_without_a_name(namespaces: Namespaces) -> None:
             text=True,
             check=True,
         )
-        assert seen.stdout.strip() == os.readlink(f"/proc/{pid}/ns/net")
+        assert seen.stdout.strip() == str(Path(f"/proc/{pid}/ns/net").readlink())
     assert namespaces.gone() == [cookie]
     assert namespaces.undo_prefix(cookie).startswith("# ")
 
@@ -298,10 +299,21 @@ def test_a_flood_of_unknown_cookies_causes_few_scans(clock: Clock) -> None:
 
 
 def test_torn_and_foreign_output_of_the_iterator_does_no_harm(clock: Clock) -> None:
-    for output in (b"x" * 15, b"\xff" * 16, bytes(160), b"\1" * 33):
-        namespaces = Namespaces(lambda output=output: output, clock)
-        namespaces.everywhere()
-        namespaces.close()
+    outputs = iter([b"x" * 15, b"\xff" * 16, bytes(160), b"\1" * 33])
+    namespaces = Namespaces(lambda: next(outputs), clock)
+    for _ in range(4):
+        assert namespaces.host in namespaces.everywhere()
+    namespaces.close()
+
+
+def test_where_the_iterator_fails_proc_is_walked(clock: Clock) -> None:
+    def fail() -> bytes:
+        raise KernelError("iterator list_netns cannot be started")
+
+    namespaces = Namespaces(fail, clock)
+    with process_elsewhere() as (_, cookie):
+        assert namespaces.find(cookie) == Netns(cookie)
+    namespaces.close()
 
 
 def test_names_that_come_and_go_are_noticed(
@@ -376,7 +388,7 @@ def test_a_process_whose_main_thread_ended_is_no_trouble(
     child = os.fork()
     if child == 0:
         threading.Thread(target=signal.pause).start()
-        libc.syscall(60, 0)  # exit, of this thread only
+        libc.syscall(60 if os.uname().machine == "x86_64" else 93, 0)  # SYS_exit
         os._exit(1)
     try:
         namespaces.everywhere()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WMEM = "net.ipv4.tcp_wmem"
 SOMAXCONN = "net.core.somaxconn"
+ADD_PAIR = ("ip", "link", "add", "pair0", "type", "veth", "peer", "name", "pair1")
+DEL_PAIR = ("ip", "link", "del", "pair0")
 
 
 @pytest.fixture
@@ -44,7 +46,8 @@ def value_in(netns: NamedNetns, name: str) -> tuple[int, ...]:
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    with os.scandir("/proc/self/fd") as entries:
+        return sum(1 for _ in entries)
 
 
 def test_reads_whole_values_of_the_host(sysctls: Sysctls) -> None:
@@ -96,7 +99,9 @@ def test_a_value_that_reads_back_different_is_taken_back(
     web = make_netns()
     before = sysctls.read(web.cookie, WMEM)
     # One number for a triple: the kernel sets the first and is content.
-    with pytest.raises(SysctlError, match=f"set to 8192 but reads back 8192 {before[1]}"):
+    with pytest.raises(
+        SysctlError, match=f"set to 8192 but reads back 8192 {before[1]}"
+    ):
         sysctls.write(web.cookie, WMEM, (8192,))
     assert value_in(web, WMEM) == before
 
@@ -146,7 +151,8 @@ def test_text_is_no_number(sysctls: Sysctls, make_netns: MakeNetns) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "net", "net..x", "net.ipv4", "../etc/passwd", "net/../../x", "a\0b"]
+    "name",
+    ["", ".", "net", "net..x", "net.ipv4", "../etc/passwd", "net/../../x", "a\0b"],
 )
 def test_a_name_that_is_none_is_refused(sysctls: Sysctls, name: str) -> None:
     with pytest.raises(SysctlError):
@@ -193,16 +199,16 @@ def test_an_interface_that_went_is_no_end_of_a_namespace(
     web = make_netns()
     name = "net.ipv4.conf.pair0.rp_filter"
     for _ in range(2):
-        web.run(*"ip link add pair0 type veth peer name pair1".split())
+        web.run(*ADD_PAIR)
         assert sysctls.write(web.cookie, name, (1,)) == (1,)
-        web.run(*"ip link del pair0".split())
+        web.run(*DEL_PAIR)
         with pytest.raises(SysctlError, match="No such file"):
             sysctls.read(web.cookie, name)
     # Made again, it is opened again.
-    web.run(*"ip link add pair0 type veth peer name pair1".split())
+    web.run(*ADD_PAIR)
     sysctls.read(web.cookie, name)
-    web.run(*"ip link del pair0".split())
-    web.run(*"ip link add pair0 type veth peer name pair1".split())
+    web.run(*DEL_PAIR)
+    web.run(*ADD_PAIR)
     assert len(sysctls.read(web.cookie, name)) == 1
 
 

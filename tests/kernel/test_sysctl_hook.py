@@ -19,10 +19,10 @@ import pytest
 from bpftune.kernel.bpf import BpfObject, RingBuffer
 from bpftune.kernel.cgroup import open_cgroup2_root
 from bpftune.kernel.errors import KernelError
-from bpftune.kernel.host import SelfTest
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
 from bpftune.kernel.sysctl import Sysctls
+from bpftune.machine import SelfTest
 from bpftune.tuners.sysctl import SysctlWritten, dotted_name, hook_key, value_of
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def own_tgid(objects: Path) -> int:
 @pytest.fixture
 def hook(objects: Path, own_tgid: int) -> Iterator[Hook]:
     with contextlib.ExitStack() as stack:
-        loaded = stack.enter_context(
-            BpfObject(objects / "tuners/sysctl/sysctl.bpf.o")
-        )
+        loaded = stack.enter_context(BpfObject(objects / "tuners/sysctl/sysctl.bpf.o"))
         loaded.set_constant("own_tgid", own_tgid)
         loaded.load()
         for number, name in enumerate(WATCHED):
