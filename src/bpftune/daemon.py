@@ -175,7 +175,7 @@ class Daemon:
     def _survey(self, tuner: Tuner, survey: Survey, cookie: NetnsCookie) -> None:
         """Run an iterator of the tuner's; what it finds comes as events."""
         namespaces, loader = self.machine.namespaces, self.machine.loader
-        if not loader.works(tuner, survey.program):
+        if not self.machine.works(tuner, survey.program):
             return
         cookies = [cookie]
         if survey.everywhere:
@@ -234,7 +234,7 @@ class Daemon:
         for tuner, event in self.machine.loader.events():
             self.handle(tuner, event)
 
-    def turn(self) -> float | None:
+    def turn(self) -> float:
         """Do all that is due; return the time of what is due next."""
         self.drain()
         now_s = self.clock()

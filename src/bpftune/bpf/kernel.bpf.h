@@ -279,6 +279,7 @@ struct tcp_sock {
 	__u32 srtt_us;		/* eight times the smoothed round trip */
 	__u64 bytes_acked;
 	struct minmax rtt_min;
+	__u8 bpf_sock_ops_cb_flags;
 	__u8 chrono_type : 2;	/* a whole byte in newer kernels */
 	__u32 chrono_start;	/* jiffies, 32 bits */
 	__u32 chrono_stat[3];	/* jiffies: busy, rwnd-limited, sndbuf-limited */

@@ -1,4 +1,4 @@
-"""BPF objects, their programs, maps and globals, and the ring buffer.
+"""BPF objects: their programs, maps and globals.
 
 The life of an object is libbpf's: open, set constants, load, attach, close.
 Everything attached is a link, so nothing stays behind when the process ends,
@@ -11,21 +11,20 @@ import ctypes
 import errno
 import mmap
 import os
-import re
 import sys
 from ctypes import byref, c_size_t, c_uint32, string_at
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.btf import Btf, BtfError
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import (
-    SAMPLE,
     Map,
     TestRunOpts,
-    describe_error,
     last_error,
     libbpf,
 )
+from bpftune.kernel.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,58 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BpfError", "BpfObject", "BtfError", "KernelError", "Program", "RingBuffer"]
 
-_UNPRIVILEGED = (
-    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN "
-    "(and, in a container, with the host's capabilities)"
-)
 _READ_BYTES = 64 * 1024
-
-
-class BpfError(KernelError):
-    """libbpf, the verifier or the kernel said no.
-
-    The text begins with what failed and why; *number* is the errno (0: none),
-    *log* all that libbpf and the verifier said about it.
-    """
-
-    def __init__(self, message: str, number: int = 0, log: str = "") -> None:
-        """Say *message*, the errno's name, and the heart of *log*."""
-        self.number, self.log = number, log
-        reason = summary_of(log)
-        if number:
-            message += f": {describe_error(number)}"
-        if reason:
-            message += f": {reason}"
-        refused = number == errno.EPERM and os.geteuid() != 0
-        super().__init__(message, _UNPRIVILEGED if refused else "")
-
-
-def summary_of(log: str) -> str:
-    """Return the line of a verifier's or libbpf's log that says why."""
-    _, begin, verifier = log.partition("-- BEGIN PROG LOAD LOG --\n")
-    if begin:
-        verifier = verifier.partition("-- END PROG LOAD LOG --")[0]
-        for line in verifier.splitlines():
-            if "failed to resolve CO-RE relocation" in line:
-                return f"this kernel lacks a type or field: {line}"
-        lines = [
-            line
-            for line in verifier.splitlines()
-            # The verifier ends with statistics and shows code and registers.
-            if not re.match(
-                r"(processed |verification time|stack depth|\d+: |; |mark_|from |\s*$)",
-                line,
-            )
-        ]
-        if lines:
-            return lines[-1]
-    lines = [
-        line.removeprefix("libbpf: ")
-        for line in log.splitlines()
-        if line.startswith("libbpf: ") and "load failed" not in line
-    ]
-    # The first complaint is the cause, the others are what followed from it.
-    return lines[0] if lines else ""
+_WRITABLE = (".bss", ".data")
 
 
 class Program(NamedTuple):
@@ -215,6 +164,16 @@ class BpfObject:
         """Say whether there is a ``const volatile`` global *name*."""
         return name in self.btf.variables(".rodata")
 
+    def has_map(self, name: str) -> bool:
+        """Say whether there is a map *name*."""
+        return bool(
+            self._lib["bpf_object__find_map_by_name"](self._object, name.encode())
+        )
+
+    def has_variable(self, name: str) -> bool:
+        """Say whether there is a global *name* in ``.bss`` or ``.data``."""
+        return any(name in self.btf.variables(one) for one in _WRITABLE)
+
     def set_constant(self, name: str, value: int) -> None:
         """Set the ``const volatile`` integer *name*. Raises BpfError."""
         if not self.has_constant(name):
@@ -268,7 +227,7 @@ class BpfObject:
 
     def variable(self, name: str) -> Variable:
         """Return the global *name* of ``.bss`` or ``.data``, live."""
-        for section in (".bss", ".data"):
+        for section in _WRITABLE:
             if name in (found := self.btf.variables(section)):
                 if section not in self._memories:
                     # libbpf's own mapping is moved at load; before 1.5 the
@@ -363,43 +322,3 @@ class BpfObject:
         if len(data) != size:
             msg = f"map {name}: a {what} has {size} bytes, not {len(data)}"
             raise BpfError(msg)
-
-
-class RingBuffer:
-    """The reading end of a ring buffer map."""
-
-    BATCH = 4096
-    """So many records at most are taken at once."""
-
-    def __init__(self, map_fd: int) -> None:
-        """Read from the map *map_fd*, which stays its owner's."""
-        self._lib = libbpf()
-        self._records: list[bytes] = []
-        # libbpf calls it for as long as this object lives.
-        self._callback = SAMPLE(self._copy)
-        self._ring = self._lib["ring_buffer__new"](map_fd, self._callback, None, None)
-        if not self._ring:
-            msg = "the ring buffer cannot be read"
-            raise BpfError(msg, last_error(), self._lib.log.take())
-        self.fd: int = self._lib["ring_buffer__epoll_fd"](self._ring)
-        """Readable when there are records; for selectors."""
-
-    def _copy(self, _context: int, data: int, size: int) -> int:
-        # An exception in here would be printed and the record lost.
-        self._records.append(string_at(data, size))
-        return 0 if len(self._records) < self.BATCH else -errno.ENOBUFS
-
-    def consume(self) -> list[bytes]:
-        """Take the records that are there, at most ``BATCH``; do not wait."""
-        result = self._lib["ring_buffer__consume"](self._ring)
-        records, self._records = self._records, []
-        if result < 0 and result != -errno.ENOBUFS:
-            msg = "the ring buffer cannot be read"
-            raise BpfError(msg, -result, self._lib.log.take())
-        return records
-
-    def close(self) -> None:
-        """Stop reading. May be called twice."""
-        if self._ring:
-            self._lib["ring_buffer__free"](self._ring)
-            self._ring = None

@@ -29,8 +29,8 @@ struct cannot_opt_in {
  */
 static __always_inline bool is_held_back(struct tcp_sock *tp, __u32 limit)
 {
-	struct inet_connection_sock *icsk = &tp->inet_conn;
-	struct sock *sk = &icsk->icsk_inet.sk;
+	struct inet_connection_sock *icsk = (struct inet_connection_sock *)tp;
+	struct sock *sk = (struct sock *)tp;
 	__u32 sndbuf = sk->sk_sndbuf;
 	__u32 queued = sk->sk_wmem_queued;
 	__u32 in_flight;
@@ -49,7 +49,7 @@ static __always_inline bool is_held_back(struct tcp_sock *tp, __u32 limit)
 
 static __always_inline void hint(struct tcp_sock *tp)
 {
-	struct sock *sk = &tp->inet_conn.icsk_inet.sk;
+	struct sock *sk = (struct sock *)tp;
 	struct net *net = sk->__sk_common.skc_net.net;
 	__u32 limit = net->ipv4.sysctl_tcp_wmem[2];
 	struct prefix prefix = {};

@@ -1,0 +1,293 @@
+"""Load the tuners' BPF objects and receive their events.
+
+A program that this kernel cannot run is left out, with a verdict that says
+why; it never costs the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bpftune.kernel.bpf import BpfObject
+from bpftune.kernel.bpf_error import BpfError
+from bpftune.kernel.ring_buffer import RingBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from bpftune.kernel.bpf import Program
+    from bpftune.model import Event, Tuner
+
+    Decoders = dict[int, Callable[[bytes, int], Event]]
+
+_HEADER = struct.Struct("=II")  # struct event_header: tuner_id, type_id
+_ON_DEMAND = ("iter/", "iter.s/", "syscall")
+_CGROUP = ("sockops", "cgroup")
+_SOMEBODY = "(unknown)"
+
+FULL, UNDECODABLE, UNKNOWN = "ring buffer full", "undecodable", "sender unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a BPF program works on this kernel, and if not why."""
+
+    program: str
+    works: bool
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Source:
+    """A tuner with its object and the decoders of its events, by type id."""
+
+    tuner: Tuner
+    object: BpfObject
+    decoders: Decoders
+
+
+class Loader:
+    """All tuners' objects and the one ring buffer that they share."""
+
+    def __init__(self) -> None:
+        """Begin with none; the first object with events makes the buffer."""
+        self._sources: dict[int, _Source] = {}
+        self._next_id = 0
+        self._ring: RingBuffer | None = None
+        self._ring_map_fd = -1
+        self._undecodable: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach and unload everything, the last first."""
+        if self._ring:
+            self._ring.close()
+            self._ring = None
+        while self._sources:
+            self._sources.popitem()[1].object.close()
+
+    @property
+    def fd(self) -> int:
+        """Readable when events wait; -1 until an object with events is added."""
+        return self._ring.fd if self._ring else -1
+
+    # --- loading -----------------------------------------------------------------
+
+    def add(
+        self,
+        tuner: Tuner,
+        path: Path,
+        events: Iterable[type[Event]],
+        constants: Mapping[str, int] | None = None,
+        cgroup_fd: int = -1,
+    ) -> list[Verdict]:
+        """Load *path* for *tuner* and attach its programs; one verdict each.
+
+        *events* are the classes that it emits, *constants* values for those of
+        its ``const volatile`` globals that exist, *cgroup_fd* where programs
+        for control groups go. Iterators and ``SEC("syscall")`` programs are
+        run on demand. Raises BpfError if *path* is no BPF object, BtfError if
+        an event differs from its struct; then nothing is left behind.
+        """
+        tuner_id, self._next_id = self._next_id, self._next_id + 1
+        values = {**(constants or {}), "tuner_id": tuner_id}
+        events = tuple(events)
+        refused: dict[str, str] = {}
+        while True:
+            opened = BpfObject(path)
+            try:
+                decoders: Decoders = dict(opened.btf.decoder(cls) for cls in events)
+                self._prepare(opened, values, refused)
+            except BaseException:
+                opened.close()
+                raise
+            try:
+                opened.load()
+                break
+            except BpfError as error:
+                # What failed to load cannot be loaded again: open it anew.
+                opened.close()
+                left = [one for one in opened.programs if one.name not in refused]
+                culprits = _culprits(left, error, first=not refused)
+                refused.update(culprits)
+                if not culprits:
+                    refused.update((one.name, str(error)) for one in left)
+                    return [
+                        Verdict(one.name, works=False, reason=refused[one.name])
+                        for one in opened.programs
+                    ]
+        try:
+            if self._ring is None and opened.has_map("events"):
+                self._ring_map_fd = opened.map_fd("events")
+                self._ring = RingBuffer(self._ring_map_fd)
+        except BaseException:
+            opened.close()
+            raise
+        self._sources[tuner_id] = _Source(tuner, opened, decoders)
+        verdicts = [
+            Verdict(one.name, works=False, reason=refused[one.name])
+            if one.name in refused
+            else _attach(opened, one, cgroup_fd)
+            for one in opened.programs
+        ]
+        _give_memory_back()
+        return verdicts
+
+    def _prepare(
+        self, opened: BpfObject, constants: Mapping[str, int], refused: Iterable[str]
+    ) -> None:
+        for name, value in constants.items():
+            if opened.has_constant(name):
+                opened.set_constant(name, value)
+        for program in refused:
+            opened.disable(program)
+        if self._ring is not None and opened.has_map("events"):
+            opened.share_map("events", self._ring_map_fd)
+
+    # --- events --------------------------------------------------------------------
+
+    def events(self) -> list[tuple[Tuner, Event]]:
+        """Take the events that wait, oldest first; do not wait for more.
+
+        At most ``RingBuffer.BATCH`` at once; ``fd`` stays readable if there
+        are more. What cannot be decoded is counted.
+        """
+        found: list[tuple[Tuner, Event]] = []
+        for record in self._ring.consume() if self._ring else ():
+            if len(record) < _HEADER.size:
+                self._unknown[_SOMEBODY] += 1
+                continue
+            tuner_id, type_id = _HEADER.unpack_from(record)
+            source = self._sources.get(tuner_id)
+            if source is None:
+                self._unknown[_SOMEBODY] += 1
+                continue
+            decode = source.decoders.get(type_id)
+            if decode is None:
+                self._unknown[source.tuner.name] += 1
+                continue
+            try:
+                found.append((source.tuner, decode(record, _HEADER.size)))
+            except (struct.error, ValueError, TypeError):
+                self._undecodable[source.tuner.name] += 1
+        return found
+
+    def lost(self) -> dict[str, dict[str, int]]:
+        """Return how many events were lost so far: by tuner's name and cause.
+
+        Only what is not zero. An event without a known tuner is counted for
+        ``(unknown)``.
+        """
+        losses: dict[str, dict[str, int]] = {}
+
+        def count(name: str, cause: str, number: int) -> None:
+            if number:
+                causes = losses.setdefault(name, {})
+                causes[cause] = causes.get(cause, 0) + number
+
+        for source in self._sources.values():
+            if source.object.has_variable("lost_events"):
+                number = source.object.variable("lost_events").value
+                count(source.tuner.name, FULL, number)
+        for name, number in self._undecodable.items():
+            count(name, UNDECODABLE, number)
+        for name, number in self._unknown.items():
+            count(name, UNKNOWN, number)
+        return losses
+
+    # --- on demand -----------------------------------------------------------------
+
+    def iterate(self, tuner: Tuner, program: str) -> bytes:
+        """Run an iterator of *tuner*'s in the calling thread's namespace.
+
+        Returns what it wrote; events that it emitted wait as others do.
+        """
+        return self.object(tuner).iterate(program)
+
+    def object(self, tuner: Tuner) -> BpfObject:
+        """Return *tuner*'s object. Raises BpfError if it could not be loaded."""
+        for source in self._sources.values():
+            if source.tuner is tuner:
+                return source.object
+        msg = f"no BPF object of tuner {tuner.name} is loaded"
+        raise BpfError(msg)
+
+
+def _culprits(
+    programs: Iterable[Program], error: BpfError, *, first: bool
+) -> dict[str, str]:
+    """Return which of *programs* made a load fail, and why; perhaps none."""
+    programs = list(programs)
+    if first:
+        missing = _without_hook(programs)
+        if missing:
+            return missing
+    names = {one.name for one in programs}
+    for name in re.findall(r"^libbpf: prog '([^']+)':", error.log, re.MULTILINE):
+        if name in names:
+            return {name: str(error)}
+    return {}
+
+
+def _without_hook(programs: Iterable[Program]) -> dict[str, str]:
+    """Return the programs for tracepoints that this kernel does not have."""
+    # Reading the kernel's types costs 20 MB for a moment: only if need be.
+    from bpftune.kernel.features import find_tracepoints  # noqa: PLC0415
+
+    wanted = {
+        one.name: one.section.partition("/")[2]
+        for one in programs
+        if one.section.startswith("tp_btf/")
+    }
+    if not wanted:
+        return {}
+    try:
+        exists = find_tracepoints(wanted.values())
+    except BpfError:
+        return {}
+    return {
+        name: f"this kernel has no tracepoint {hook}"
+        for name, hook in wanted.items()
+        if not exists[hook]
+    }
+
+
+def _attach(opened: BpfObject, program: Program, cgroup_fd: int) -> Verdict:
+    name, section = program
+    if section.startswith(_ON_DEMAND):
+        return Verdict(name, works=True)
+    try:
+        if not section.startswith(_CGROUP):
+            opened.attach(name)
+        elif cgroup_fd < 0:
+            return Verdict(name, works=False, reason="there is no cgroup2 hierarchy")
+        else:
+            opened.attach(name, cgroup_fd)
+    except BpfError as error:
+        return Verdict(name, works=False, reason=str(error))
+    return Verdict(name, works=True)
+
+
+def _give_memory_back() -> None:
+    """Return what libbpf needed to read the kernel's types to the system."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    if trim:
+        trim(0)

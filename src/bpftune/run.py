@@ -1,0 +1,130 @@
+"""``bpftune run`` and ``bpftune observe``: one daemon in the foreground."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bpftune import __version__
+from bpftune.daemon import Daemon
+from bpftune.kernel.errors import KernelError
+from bpftune.machine import Machine
+from bpftune.records import Record, Sink
+from bpftune.tuners import discover
+
+if TYPE_CHECKING:
+    from bpftune.model import Tuner
+
+RUN_DIR = Path("/run/bpftune")
+
+
+class SecondDaemonError(KernelError):
+    """Another daemon runs on this machine."""
+
+
+def run_dir() -> Path:
+    """Return where the lock is; ``BPFTUNE_RUN_DIR`` moves it for tests."""
+    return Path(os.environ.get("BPFTUNE_RUN_DIR") or RUN_DIR)
+
+
+def lock(directory: Path, stack: ExitStack) -> None:
+    """Take the lock that keeps a second daemon away. Raises KernelError."""
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        file = stack.enter_context((directory / "lock").open("a"))
+    except OSError as error:
+        raise KernelError(
+            f"cannot use {directory}: {error.strerror}",
+            "set BPFTUNE_RUN_DIR to a directory that root may write",
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SecondDaemonError(
+            "another bpftune daemon is running on this machine",
+            f"stop it first; it holds {directory / 'lock'}",
+        ) from error
+
+
+def run(*, observe: bool = False, json: bool = False) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code.
+
+    Records go to stderr, one a line. Raises KernelError if it cannot start.
+    """
+    sink = Sink(sys.stderr, json_lines=json)
+    with ExitStack() as stack:
+        lock(run_dir(), stack)
+        wake_fd = _signals(stack)
+        tuners, problems = discover()
+        machine = stack.enter_context(Machine())
+        daemon = Daemon(machine, machine.load(tuners), sink.write, observe=observe)
+        for problem in problems:
+            sink.write(Record("degraded", problem.reason, problem.name))
+        _tell_degraded(machine, tuners, sink)
+        daemon.start()
+        sink.write(_started(daemon, observe=observe))
+        _loop(daemon, wake_fd, sink)
+        daemon.stop()
+    sink.close()
+    return 0
+
+
+def _signals(stack: ExitStack) -> int:
+    """Turn SIGTERM and SIGINT into a byte on the returned descriptor."""
+    reader, writer = socket.socketpair()
+    stack.callback(reader.close)
+    stack.callback(writer.close)
+    reader.setblocking(False)
+    writer.setblocking(False)
+    old_fd = signal.set_wakeup_fd(writer.fileno())
+    stack.callback(signal.set_wakeup_fd, old_fd)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        old = signal.signal(number, lambda _number, _frame: None)
+        stack.callback(signal.signal, number, old)
+    return reader.fileno()
+
+
+def _tell_degraded(machine: Machine, tuners: list[Tuner], sink: Sink) -> None:
+    for tuner in tuners:
+        for verdict in machine.verdicts.get(tuner.name, []):
+            if not verdict.works:
+                lost = tuner.losses.get(verdict.program, "")
+                why = f"{verdict.program}: {verdict.reason}"
+                sink.write(
+                    Record("degraded", f"{why}; {lost}" if lost else why, tuner.name)
+                )
+
+
+def _started(daemon: Daemon, *, observe: bool) -> Record:
+    names = ", ".join(tuner.name for tuner in daemon.tuners)
+    mode = "observing, writes nothing" if observe else "tuning"
+    return Record(
+        "started",
+        f"{__version__}, {mode}; tuners: {names}",
+        extra={"version": __version__, "observe": observe, "pid": os.getpid()},
+    )
+
+
+def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
+    """Wait and turn until a signal comes."""
+    machine = daemon.machine
+    with selectors.DefaultSelector() as selector:
+        selector.register(wake_fd, selectors.EVENT_READ)
+        selector.register(machine.namespaces.fd, selectors.EVENT_READ)
+        selector.register(machine.loader.fd, selectors.EVENT_READ)
+        while True:
+            due_s = daemon.turn()
+            for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
+                if key.fd == wake_fd:
+                    return
+                if key.fd == machine.namespaces.fd:
+                    machine.namespaces.noticed()
+            sink.tick()
