@@ -138,9 +138,7 @@ class Agenda:
         """Drop all that concerns a namespace that is gone."""
         self._looks = {k: v for k, v in self._looks.items() if v.cookie != cookie}
         self._wakes = {k: v for k, v in self._wakes.items() if v.cookie != cookie}
-        self._rechecks = {
-            k: v for k, v in self._rechecks.items() if v.cookie != cookie
-        }
+        self._rechecks = {k: v for k, v in self._rechecks.items() if v.cookie != cookie}
 
     def drop(self, tuner: Tuner) -> None:
         """Drop all that *tuner* asked for: it failed."""

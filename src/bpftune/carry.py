@@ -5,7 +5,6 @@ The one place where a decision becomes a write, and where it is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from bpftune import governor
@@ -25,17 +24,25 @@ from bpftune.model import (
 from bpftune.records import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from bpftune.ledger import Entry, Ledger
 
 
-class Writes(Protocol):
-    """What this module asks of the kernel's sysctls."""
+class Sysctls(Protocol):
+    """What this program asks of the kernel's sysctls (``kernel.sysctl``)."""
+
+    def exists(self, cookie: NetnsCookie, name: str) -> bool:
+        """Tell whether the namespace has this sysctl."""
 
     def read(self, cookie: NetnsCookie, name: str) -> Value:
         """Return the value in force."""
 
     def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
         """Write *value*, read it back and return it."""
+
+    def forget(self, cookie: NetnsCookie) -> None:
+        """Close what is open of a namespace that is gone."""
 
 
 class Carrier:
@@ -44,7 +51,7 @@ class Carrier:
     def __init__(
         self,
         ledger: Ledger,
-        sysctls: Writes,
+        sysctls: Sysctls,
         tell: Callable[[Record], None],
         undo_prefix: Callable[[NetnsCookie], str],
         *,
@@ -104,9 +111,16 @@ class Carrier:
         if self._observe:
             by_hand = self.by_hand(entry, change.value)
             self._say(
-                "advice", entry, f"{change.why}. Do it: {by_hand}", old, change.value, extra
+                "advice",
+                entry,
+                f"{change.why}. Do it: {by_hand}",
+                old,
+                change.value,
+                extra,
             )
-            return Rejected(facts.netns.cookie, change.tunable, change.value, "observing")
+            return Rejected(
+                facts.netns.cookie, change.tunable, change.value, "observing"
+            )
         self._ledger.intend(entry, change.value)
         try:
             self._sysctls.write(facts.netns.cookie, change.tunable.name, change.value)
@@ -116,7 +130,9 @@ class Carrier:
             now = self._sysctls.read(facts.netns.cookie, change.tunable.name)
             self._ledger.failed(entry, now)
             return self._refused(entry, change, str(error))
-        self._ledger.applied(entry, change.value, trial=change.trial if raised else None)
+        self._ledger.applied(
+            entry, change.value, trial=change.trial if raised else None
+        )
         if raised:
             entry.raises_s.append(facts.now_s)
             entry.grant_bytes = governor.growth_bytes(change, entry)
@@ -139,7 +155,9 @@ class Carrier:
         extra = {"proved": keep.proved, "evidence": keep.evidence}
         self._say("kept", entry, keep.why, old, entry.expected, extra, undo=entry.found)
 
-    def hand_over(self, request: Yield, cookie: NetnsCookie, new: Value) -> Event | None:
+    def hand_over(
+        self, request: Yield, cookie: NetnsCookie, new: Value
+    ) -> Event | None:
         """Give a tunable to the admin; return what its tuner is to hear."""
         entry = self._ledger.get(cookie, request.tunable)
         if entry is None or entry.yielded:

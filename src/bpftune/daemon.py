@@ -1,9 +1,9 @@
 """The daemon: wait, decide, carry out, tell. The only wiring.
 
-    ring buffer, timers, looks at sockets, /run/netns
-        --> event --> tuner.event_handler(event, facts) --> requests
-                ^                                              |
-                +--- follow-up events <--- carry, agenda <-----+
+ring buffer, timers, looks at sockets, /run/netns
+    --> event --> tuner.event_handler(event, facts) --> requests
+            ^                                              |
+            +--- follow-up events <--- carry, agenda <-----+
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Daemon:
         )
 
     def _queue_changes(self, events: list[ValueChanged]) -> None:
-        """What others changed is decided on before anything else."""
+        """Decide on what others changed before anything else."""
         sysctl = [tuner for tuner in self.tuners if tuner.name == SYSCTL]
         for event in reversed(events):
             if sysctl:
@@ -264,9 +264,7 @@ class Daemon:
         while self._pending:
             self.handle(*self._pending.popleft())
 
-    def _look(
-        self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int
-    ) -> None:
+    def _look(self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int) -> None:
         """Sample the senders of a namespace from inside."""
         sockets = self.machine.sockets
         try:

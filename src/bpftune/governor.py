@@ -7,9 +7,13 @@ growth together a 1/8 of what is available, and of TCP's own room.
 
 from __future__ import annotations
 
-from bpftune.ledger import Entry
-from bpftune.model import Change, Memory, Value
+from typing import TYPE_CHECKING
+
 from bpftune.text import size_words
+
+if TYPE_CHECKING:
+    from bpftune.ledger import Entry
+    from bpftune.model import Change, Memory, Value
 
 SOCKET_SHARE = 64
 GROWTH_SHARE = 8
@@ -32,19 +36,24 @@ def refusal(
     """
     if entry.yielded:
         return "it is the admin's"
-    if len(change.value) != len(entry.found):
-        return f"{len(change.value)} numbers for a tunable of {len(entry.found)}"
-    if any(not 0 < number <= LARGEST for number in change.value):
-        return f"outside 1..{LARGEST}"
-    if any(new < old for new, old in zip(change.value, entry.found, strict=True)):
-        return "below the value found at start"
-    if len(change.value) == 3 and list(change.value) != sorted(change.value):
-        return "minimum, default and maximum out of order"
-    if _goes_down(change.value, entry.expected):
-        return None
+    wrong = _malformed(change.value, entry.found)
+    if wrong is not None or _goes_down(change.value, entry.expected):
+        return wrong
     if entry.trial is not None and entry.trial != change.trial:
         return f"a trial of it is under way for {entry.trial}"
     return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
+
+
+def _malformed(value: Value, found: Value) -> str | None:
+    if len(value) != len(found):
+        return f"{len(value)} numbers for a tunable of {len(found)}"
+    if any(not 0 < number <= LARGEST for number in value):
+        return f"outside 1..{LARGEST}"
+    if any(new < old for new, old in zip(value, found, strict=True)):
+        return "below the value found at start"
+    if len(value) == 3 and list(value) != sorted(value):
+        return "minimum, default and maximum out of order"
+    return None
 
 
 def _goes_down(new: Value, old: Value) -> bool:

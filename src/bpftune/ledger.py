@@ -7,10 +7,13 @@ ledger is told before a value is written (``intend``), and after (``applied``,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from bpftune.model import Netns, NetnsCookie, Tunable, Value
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bpftune.model import Netns, NetnsCookie, Tunable, Value
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
 
 if TYPE_CHECKING:
-    from bpftune.carry import Writes
+    from bpftune.carry import Sysctls
     from bpftune.kernel.netns import Namespaces
     from bpftune.ledger import Entry, Ledger
 
@@ -23,16 +23,16 @@ REREAD_AT_ONCE = 256  # as many as there are sysctl descriptors kept open
 class Reconciler:
     """Keeps the ledger true to the kernel."""
 
-    def __init__(self, ledger: Ledger, sysctls: Writes, namespaces: Namespaces) -> None:
+    def __init__(
+        self, ledger: Ledger, sysctls: Sysctls, namespaces: Namespaces
+    ) -> None:
         """Compare *ledger* with what *sysctls* reads."""
         self._ledger = ledger
         self._sysctls = sysctls
         self._namespaces = namespaces
         self._next = 0
 
-    def meet(
-        self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
-    ) -> Entry | None:
+    def meet(self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable) -> Entry | None:
         """Return the entry of *tunable*; None if the namespace has no such file."""
         entry = self._ledger.get(cookie, tunable)
         if entry is not None:

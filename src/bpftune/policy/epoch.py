@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
+from typing import TYPE_CHECKING
 
-from bpftune.model import SocketSample
 from bpftune.policy.evidence import Estimate, log_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bpftune.model import SocketSample
 
 LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
@@ -137,7 +141,9 @@ class Epoch:
 
     def rate(self, sockets: frozenset[int]) -> Estimate | None:
         """Return the logarithm of bytes acked per busy jiffy of *sockets*."""
-        rows = [[s.acked.get(cookie, (0, 0)) for cookie in sockets] for s in self.slices]
+        rows = [
+            [s.acked.get(cookie, (0, 0)) for cookie in sockets] for s in self.slices
+        ]
         return log_rate(
             [sum(acked for acked, _ in row) for row in rows],
             [sum(busy for _, busy in row) for row in rows],

@@ -10,8 +10,11 @@ residuals (Cochran, Sampling Techniques, 3rd ed., 6.4).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEAST_ERROR = 0.005
 """No comparison of two rates is trusted to better than this, in nats: equal

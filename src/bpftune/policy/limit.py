@@ -14,9 +14,12 @@ twice as long each time, so writes stay few and no limit cycle is possible.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bpftune.policy.epoch import Epoch, compare
-from bpftune.policy.evidence import Estimate
+
+if TYPE_CHECKING:
+    from bpftune.policy.evidence import Estimate
 
 STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
@@ -154,27 +157,47 @@ def _judge(
         return replace(path, climb=climb), ()
     if gain.at_least(PAYS):
         return _paid(path, climb, epoch, gain, now_s, starved=starved)
+    return _missed(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def _missed(
+    path: Path,
+    climb: Climb,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """No gain was proved: climb on over a plateau, or end."""
     climb = replace(climb, misses=climb.misses + 1)
     if starved and climb.misses <= MOST_MISSES:
         return _double(path, climb, epoch, now_s, gain)
     path = replace(path, climb=climb)
+    if not starved and not gain.below(PAYS) and climb.level <= 2 * climb.paid:
+        kept = Kept(climb.level, gain, proved=False, before=climb.best, after=epoch)
+        return _rest(path, climb.level, epoch, now_s), (kept,)
+    why = "no gain" if gain.below(PAYS) else "no gain could be shown"
     if starved:
-        return give_back(path, epoch, now_s, "no gain, though still short", gain)
-    if gain.below(PAYS):
-        return give_back(path, epoch, now_s, "no gain", gain)
-    if climb.level > 2 * climb.paid:
-        return give_back(path, epoch, now_s, "no gain could be shown", gain)
-    kept = Kept(climb.level, gain, proved=False, before=climb.best, after=epoch)
-    return _rest(path, climb.level, epoch, now_s), (kept,)
+        why += ", though still short"
+    return give_back(path, epoch, now_s, why, gain)
 
 
 def _paid(
-    path: Path, climb: Climb, epoch: Epoch, gain: Estimate, now_s: float, *, starved: bool
+    path: Path,
+    climb: Climb,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
 ) -> tuple[Path, tuple[Verdict, ...]]:
     kept = Kept(climb.level, gain, True, climb.best, epoch, climb_on=starved)
     path = replace(path, wait_epochs=FIRST_WAIT_EPOCHS)
     if not starved:
-        return replace(path, climb=None, limit=climb.level, base=epoch, streak=0), (kept,)
+        return replace(path, climb=None, limit=climb.level, base=epoch, streak=0), (
+            kept,
+        )
     climb = replace(climb, paid=climb.level, best=epoch, misses=0)
     path, verdicts = _double(path, climb, epoch, now_s, None)
     return path, (kept, *verdicts)
@@ -221,7 +244,7 @@ def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:
 
 
 def refused(path: Path, now_s: float) -> tuple[Path, tuple[Verdict, ...]]:
-    """The last ``Raise`` was refused: the level before it is still in force."""
+    """End the climb whose last ``Raise`` was refused, from the level before."""
     climb = path.climb
     if climb is None:
         return path, ()

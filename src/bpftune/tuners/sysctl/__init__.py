@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpftune.model import Event, Facts, Recheck, Tuner, Value, ValueChanged, Yield
 from bpftune.text import printable
+from bpftune.tuners import beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,7 @@ tuner = Tuner(
     name="sysctl",
     summary="Leave to the admin what the admin sets",
     events=(SysctlWritten,),
-    bpf_object=Path(__file__).with_name("sysctl.bpf.o"),
+    bpf_object=beside(__file__, "sysctl.bpf.o"),
     losses={
         "see_write": "who changes a tunable is not known, and that it was changed"
         " is noticed only at the next look, within a minute",

@@ -9,8 +9,8 @@ and keeps only what paid.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bpftune.model import (
     Event,
@@ -31,6 +31,9 @@ from bpftune.tuners import beside
 from bpftune.tuners.tcp_buffer import send
 from bpftune.tuners.tcp_buffer.send import TCP_WMEM, Senders, SndbufLimited
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MOST_NAMESPACES = 4096
 SURVEY = "survey_senders"
 SURVEY_S = 60.0
@@ -38,7 +41,7 @@ SURVEY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class CannotOptIn(Event):
-    """This kernel cannot call us back for sockets older than the daemon."""
+    """The kernel cannot call us back for sockets older than the daemon."""
 
 
 class TcpBuffer(Tuner):
@@ -67,32 +70,36 @@ class TcpBuffer(Tuner):
 
     def event_handler(self, event: Event, facts: Facts) -> Iterable[Request]:
         """Pass *event* to the side it concerns and remember the new state."""
-        cookie = event.netns_cookie
-        state = self.senders.pop(cookie, Senders())
-        requests: list[Request] = []
-        match event:
-            case SndbufLimited():
-                state, requests = send.on_hint(state, event, facts)
-            case Sampled():
-                state, requests = send.on_sampled(state, event, facts)
-            case Woken(name=send.UNUSED):
-                state, requests = send.on_wake(state, cookie, facts)
-            case Rejected(tunable=tunable, value=value) if tunable == TCP_WMEM:
-                state, requests = send.on_refused(state, value, facts)
-            case CannotOptIn():
-                requests = [Wake(SURVEY, SURVEY_S)]
-            case Woken(name="survey_senders"):
-                requests = [Survey(SURVEY)]
-            case Yielded(tunable=tunable) if tunable == TCP_WMEM:
-                requests = [Watch(prefix, 0, 0) for prefix in state.paths]
-                state = Senders()
-            case NetnsGone():
-                return []
+        if isinstance(event, CannotOptIn):
+            return [Wake(SURVEY, SURVEY_S)]
+        if isinstance(event, Woken) and event.name == SURVEY:
+            return [Survey(SURVEY)]
+        state = self.senders.pop(event.netns_cookie, Senders())
+        state, requests = _decide(state, event, facts)
         if state != Senders():
-            self.senders[cookie] = state
+            self.senders[event.netns_cookie] = state
             if len(self.senders) > MOST_NAMESPACES:
                 del self.senders[next(iter(self.senders))]
         return requests
+
+
+def _decide(state: Senders, event: Event, facts: Facts) -> send.Answer:
+    """Pass *event* to the function for it; anything else changes nothing."""
+    match event:
+        case SndbufLimited():
+            return send.on_hint(state, event, facts)
+        case Sampled():
+            return send.on_sampled(state, event, facts)
+        case Woken(name=send.UNUSED):
+            return send.on_wake(state, facts)
+        case Rejected(tunable=tunable, value=value) if tunable == TCP_WMEM:
+            return send.on_refused(state, value, facts)
+        case Yielded(tunable=tunable) if tunable == TCP_WMEM:
+            return Senders(), [Watch(prefix, 0, 0) for prefix in state.paths]
+        case NetnsGone():
+            return Senders(), []
+        case _:
+            return state, []
 
 
 tuner = TcpBuffer()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from bpftune.model import Prefix
 from bpftune.policy.epoch import Epoch, LimitedBy
-from bpftune.policy.evidence import Estimate
-from bpftune.policy.limit import Kept, Raise, TakenBack
 from bpftune.text import rate_words, seconds_words
+
+if TYPE_CHECKING:
+    from bpftune.model import Prefix
+    from bpftune.policy.evidence import Estimate
+    from bpftune.policy.limit import Kept, Raise, TakenBack
 
 
 def percent(nats: float) -> str:

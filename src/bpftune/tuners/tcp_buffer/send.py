@@ -7,15 +7,14 @@ the state of one network namespace and return the next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from bpftune.model import (
     Change,
     Event,
     Facts,
     Keep,
-    NetnsCookie,
     Prefix,
     Request,
     Sampled,
@@ -26,6 +25,9 @@ from bpftune.model import (
 from bpftune.policy import limit
 from bpftune.policy.epoch import LOOKS_PER_SLICE, Gathering, gather, slice_seconds
 from bpftune.tuners.tcp_buffer import say
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TCP_WMEM = Tunable("net.ipv4.tcp_wmem")
 
@@ -95,12 +97,8 @@ def on_hint(state: Senders, event: SndbufLimited, facts: Facts) -> Answer:
     if not known or watched.watching or busy or facts.now_s < waiting:
         return state, []
     every_s = slice_seconds(event.min_rtt_us) / LOOKS_PER_SLICE
-    watched = replace(
-        watched, watching=True, every_s=every_s, gathering=Gathering()
-    )
-    return state.put(event.prefix, watched), [
-        Watch(event.prefix, every_s, LOOKS_ASKED)
-    ]
+    watched = replace(watched, watching=True, every_s=every_s, gathering=Gathering())
+    return state.put(event.prefix, watched), [Watch(event.prefix, every_s, LOOKS_ASKED)]
 
 
 def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
@@ -205,21 +203,20 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
 
 
 def on_refused(state: Senders, value: tuple[int, ...], facts: Facts) -> Answer:
-    """A raise to *value* was refused: end its climb with what is in force."""
+    """End the climb whose raise to *value* was refused, with what is in force."""
     for prefix, watched in state.paths.items():
         climb = watched.path.climb
         if climb is None or climb.level != value[2]:
             continue
         path, verdicts = limit.refused(watched.path, facts.now_s)
         requests = [_request(prefix, verdict, facts) for verdict in verdicts]
-        watched = replace(watched, path=path)
-        return _rested(state, prefix, watched, requests, facts.now_s)
+        stopped = replace(watched, path=path)
+        return _rested(state, prefix, stopped, requests, facts.now_s)
     return state, []
 
 
-def on_wake(state: Senders, cookie: NetnsCookie, facts: Facts) -> Answer:
-    """Once a minute where the limit is above what was found: is it used?"""
-    del cookie
+def on_wake(state: Senders, facts: Facts) -> Answer:
+    """Check once a minute that a limit above what was found is used."""
     if TCP_WMEM not in facts.values or TCP_WMEM in facts.yielded:
         return state, []
     now, found = facts.values[TCP_WMEM][2], facts.found[TCP_WMEM][2]
