@@ -19,10 +19,15 @@ GREEN, YELLOW, RED, BOLD = "32", "33", "31", "1"
 SCHEMA = 1
 
 
+def is_terminal() -> bool:
+    """Tell whether a person reads standard output as it comes."""
+    return sys.stdout.isatty()
+
+
 def wants_colour() -> bool:
     """Tell whether standard output is a terminal whose user wants colours."""
     return (
-        sys.stdout.isatty()
+        is_terminal()
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM") != "dumb"
     )
@@ -52,7 +57,7 @@ def say_wrapped(first: str, text: str, indent: int | None = None) -> None:
     width = max(40, shutil.get_terminal_size((80, 24)).columns) - indent
     # Piped lines stay whole, for grep.
     lines = [one_line(text)]
-    if sys.stdout.isatty():
+    if is_terminal():
         lines = textwrap.wrap(lines[0], max(width, 20), break_long_words=False) or [""]
     for number, line in enumerate(lines):
         say(f"{' ' * indent if number else first}{line}".rstrip())

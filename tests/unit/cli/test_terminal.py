@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import sys
-
 import pytest
 
+from bpftune.cli import terminal
 from bpftune.cli.terminal import coloured, say_table, say_wrapped
 
 
 @pytest.fixture
-def tty(capsys: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    del capsys  # which replaces sys.stdout first
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+def tty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "50")
     monkeypatch.delenv("NO_COLOR", raising=False)
