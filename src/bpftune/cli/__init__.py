@@ -90,12 +90,12 @@ def _call(function: str) -> Callable[..., int]:
 
 def run(*, json: bool = False) -> int:
     """Run the daemon."""
-    return _call("bpftune.daemon:run")(observe=False, json=json)
+    return _call("bpftune.run:run")(observe=False, json=json)
 
 
 def observe(*, json: bool = False) -> int:
     """Run the daemon without a single write."""
-    return _call("bpftune.daemon:run")(observe=True, json=json)
+    return _call("bpftune.run:run")(observe=True, json=json)
 
 
 def _usage_error(message: str, hint: str = "see bpftune --help") -> CommandError:
