@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
-MOST_VOID_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_LOSSY_IN_TRIAL = 6  # a raise that brings loss is not waited for so long
+MOST_EMPTY = 16  # looks, or slices, in which nothing moved
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
 CA_OPEN, CA_RECOVERY, CA_LOSS = 0, 3, 4  # enum tcp_ca_state
@@ -182,16 +184,22 @@ class Gathering:
     """An epoch in the making: finished slices and the looks of the open one."""
 
     slices: tuple[Slice, ...] = ()
-    void: int = 0
+    lossy: int = 0  # slices void for loss, since the last epoch
+    empty: int = 0  # looks without a socket, and slices in which nothing moved
     first: Mapping[int, SocketSample] | None = None
     looks: tuple[tuple[int, LimitedBy], ...] = ()
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
-    @property
-    def too_lossy(self) -> bool:
-        """So many slices were void that waiting for more is useless."""
-        return self.void > MOST_VOID_SLICES
+    def hopeless(self, *, in_trial: bool) -> str | None:
+        """Return why waiting for the epoch is useless, or None."""
+        if self.empty > MOST_EMPTY:
+            return "no traffic is left to judge it by"
+        if in_trial and self.lossy > MOST_LOSSY_IN_TRIAL:
+            return "it brought lasting loss"
+        if self.lossy > MOST_LOSSY_SLICES:
+            return "too much loss to judge anything"
+        return None
 
 
 def slice_seconds(min_rtt_us: float) -> float:
@@ -207,7 +215,7 @@ def gather(
     An empty look (no sender there) ends the open slice and voids it.
     """
     if not samples:
-        return replace(state, first=None, looks=(), void=state.void + 1), None
+        return replace(state, first=None, looks=(), empty=state.empty + 1), None
     now_ns = samples[0].now_ns
     last = {sample.cookie: sample for sample in samples}
     if state.first is None:
@@ -223,12 +231,14 @@ def gather(
     done = _slice(state.first, last, looks, seconds)
     # The last look of a slice is the first of the next: no byte goes uncounted.
     state = replace(state, first=last, looks=(), start_ns=now_ns)
-    if done is None or done.void:
-        return replace(state, void=state.void + 1), None
+    if done is None:
+        return replace(state, empty=state.empty + 1), None
+    if done.void:
+        return replace(state, lossy=state.lossy + 1), None
     slices = (*state.slices, done)
     if len(slices) < SLICES_PER_EPOCH:
         return replace(state, slices=slices), None
-    return replace(state, slices=(), void=0), Epoch(slices)
+    return replace(state, slices=(), lossy=0, empty=0), Epoch(slices)
 
 
 def _slice(
