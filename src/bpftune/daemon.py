@@ -58,13 +58,19 @@ class Daemon:
         tell: Callable[[Record], None],
         *,
         observe: bool = False,
+        only_netns: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests."""
+        """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
+
+        With *only_netns*, a laboratory's daemon, namespaces whose name does not
+        begin with it are none of its business.
+        """
         self.machine = machine
         self.tuners = tuners
         self.tell = tell
         self.clock = clock
+        self._only_netns = only_netns
         self.ledger = Ledger()
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
@@ -87,8 +93,14 @@ class Daemon:
         self._pending.append((tuner, event))
         while self._pending:
             tuner, event = self._pending.popleft()
-            if tuner in self.tuners:
+            if tuner in self.tuners and not self._is_outside(event.netns_cookie):
                 self._handle_one(tuner, event)
+
+    def _is_outside(self, cookie: NetnsCookie) -> bool:
+        if not self._only_netns:
+            return False
+        netns = self.machine.namespaces.find(cookie)
+        return netns is None or not (netns.name or "").startswith(self._only_netns)
 
     def _handle_one(self, tuner: Tuner, event: Event) -> None:
         cookie = event.netns_cookie
@@ -181,6 +193,8 @@ class Daemon:
         if survey.everywhere:
             cookies = [netns.cookie for netns in namespaces.everywhere()]
         for one in cookies:
+            if self._is_outside(one):
+                continue
             try:
                 namespaces.inside(one, lambda: loader.iterate(tuner, survey.program))
             except NetnsGoneError:

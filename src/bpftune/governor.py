@@ -13,7 +13,7 @@ from bpftune.text import size_words
 
 if TYPE_CHECKING:
     from bpftune.ledger import Entry
-    from bpftune.model import Change, Memory, Value
+    from bpftune.model import Change, Memory, Tunable, Value
 
 SOCKET_SHARE = 64
 GROWTH_SHARE = 8
@@ -36,21 +36,33 @@ def refusal(
     """
     if entry.yielded:
         return "it is the admin's"
-    wrong = _malformed(change.value, entry.found)
-    if wrong is not None or _goes_down(change.value, entry.expected):
+    tunable = entry.tunable
+    wrong = _malformed(change.value, entry.found, tunable)
+    if wrong is not None or _goes_down(
+        _upward(change.value, tunable), _upward(entry.expected, tunable)
+    ):
         return wrong
     if entry.trial is not None and entry.trial != change.trial:
         return f"a trial of it is under way for {entry.trial}"
     return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
 
 
-def _malformed(value: Value, found: Value) -> str | None:
+def _upward(value: Value, tunable: Tunable) -> Value:
+    """Return *value* with each number's sign such that more is greater."""
+    if tunable.is_range and len(value) == 2:
+        return (-value[0], value[1])
+    return value
+
+
+def _malformed(value: Value, found: Value, tunable: Tunable) -> str | None:
     if len(value) != len(found):
         return f"{len(value)} numbers for a tunable of {len(found)}"
     if any(not 0 < number <= LARGEST for number in value):
         return f"outside 1..{LARGEST}"
-    if any(new < old for new, old in zip(value, found, strict=True)):
+    if not _goes_down(_upward(found, tunable), _upward(value, tunable)):
         return "below the value found at start"
+    if tunable.is_range and value[0] > value[-1]:
+        return "the range's ends are out of order"
     if len(value) == 3 and list(value) != sorted(value):
         return "minimum, default and maximum out of order"
     return None

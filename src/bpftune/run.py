@@ -65,7 +65,13 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         wake_fd = _signals(stack)
         tuners, problems = discover()
         machine = stack.enter_context(Machine())
-        daemon = Daemon(machine, machine.load(tuners), sink.write, observe=observe)
+        daemon = Daemon(
+            machine,
+            machine.load(tuners),
+            sink.write,
+            observe=observe,
+            only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
+        )
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)

@@ -40,6 +40,7 @@ class Direction:
         self.queue = queue
         self.line: deque[tuple[int, bytes]] = deque()
         self.undelivered = 0
+        self.late_ns = 0
 
     def take(self, now_ns: int, header_bytes: int) -> int:
         """Take what waits at the source; return how many packets."""
@@ -60,6 +61,8 @@ class Direction:
         """Hand over what has arrived; return how many packets."""
         line, write, target = self.line, os.write, self.target
         delivered = 0
+        if line:
+            self.late_ns = max(self.late_ns, now_ns - line[0][0])
         while line and line[0][0] <= now_ns and delivered < BATCH:
             try:
                 write(target, line.popleft()[1])
@@ -159,6 +162,7 @@ def main() -> None:
             dropped=queue.dropped,
             lost=queue.lost,
             undelivered=direction.undelivered,
+            late_s=direction.late_ns / 1e9,
             cpu_s=time.process_time(),
         )
 

@@ -30,7 +30,23 @@ _numbers = itertools.count()
 
 
 class LabError(Exception):
-    """The laboratory could not be set up or used; says what and why."""
+    """The laboratory could not be set up or used; says what and why.
+
+    LabError
+    |- NotPermittedError       not root
+    |- NotSupportedError       no TUN devices here
+    |- values.ValueTextError   a value is not written as expected
+    |- scenarios.ScenarioError no such scenario or parameter
+    `- contender.ContenderError  the tuner under test failed
+    """
+
+
+class NotPermittedError(LabError):
+    """The laboratory needs root."""
+
+
+class NotSupportedError(LabError):
+    """This kernel or machine lacks something the laboratory needs."""
 
 
 def run_ip(*arguments: str, batch: str | None = None) -> str:

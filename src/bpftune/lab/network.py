@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bpftune.lab.congestion import repair
 from bpftune.lab.link import EmulatedLink, Link, PathSettings, VethLink
-from bpftune.lab.namespaces import LabError, Namespace, remove_stale
+from bpftune.lab.namespaces import Namespace, NotPermittedError, remove_stale
 from bpftune.lab.traffic import Flows, Traffic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if os.geteuid():
-            raise LabError("the laboratory makes network namespaces: run it as root")
+            raise NotPermittedError("the lab makes network namespaces: run it as root")
         repair()
         remove_stale()
         return self

@@ -97,9 +97,8 @@ def _decide(state: Senders, event: Event, facts: Facts) -> send.Answer:
         case Yielded(tunable=tunable) if tunable == TCP_WMEM:
             return Senders(), [Watch(prefix, 0, 0) for prefix in state.paths]
         case NetnsGone():
-            return Senders(), []
-        case _:
-            return state, []
+            state = Senders()
+    return state, []
 
 
 tuner = TcpBuffer()

@@ -1,0 +1,92 @@
+"""A synthetic world: senders on one path, looked at as the sampler would.
+
+Each sender is held to the smaller of its share of the path and what its send
+buffer lets it keep in flight. All in plain arithmetic, with seeded noise.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from bpftune.model import SocketSample
+
+MSS = 1448
+HZ = 250
+KEPT = 0.55  # share of sk_sndbuf that is payload; the rest is overhead of skbs
+
+
+@dataclass
+class World:
+    """*rate* in bytes per second, *rtt_s* without queue, *noise* of log rate."""
+
+    rate: float
+    rtt_s: float
+    limit: int
+    flows: int = 1
+    noise: float = 0.05
+    seed: int = 1
+    peer_window: int = 1 << 30
+    app_rate: float = 1e12
+    loss_share: float = 0.0
+    false_hits: float = 0.0  # share of looks that look starved though they are not
+    now_s: float = 0.0
+    acked: dict[int, float] = field(default_factory=dict)
+    first_cookie: int = 1
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    def cookies(self) -> range:
+        return range(self.first_cookie, self.first_cookie + self.flows)
+
+    def share(self) -> float:
+        """Bytes per second that each sender gets from the path."""
+        return self.rate / self.flows
+
+    def goodput(self) -> float:
+        held = min(self.limit * KEPT, self.peer_window) / self.rtt_s
+        return min(self.share(), held, self.app_rate)
+
+    def starved(self) -> bool:
+        held = self.limit * KEPT / self.rtt_s
+        return held < min(self.share(), self.app_rate, self.peer_window / self.rtt_s)
+
+    def look(self, after_s: float) -> tuple[SocketSample, ...]:
+        """Let *after_s* pass and sample every sender."""
+        self.now_s += after_s
+        for cookie in self.cookies():
+            factor = self.random.lognormvariate(0, self.noise)
+            moved = self.goodput() * after_s * factor
+            self.acked[cookie] = self.acked.get(cookie, 1e6) + moved
+        return tuple(self.sample(cookie) for cookie in self.cookies())
+
+    def sample(self, cookie: int) -> SocketSample:
+        starved = self.starved() or self.random.random() < self.false_hits
+        flight = int(self.goodput() * self.rtt_s / MSS) + 1
+        lossy = self.random.random() < self.loss_share
+        jiffies = int(self.now_s * HZ)
+        queued = int(self.limit * (0.95 if starved else 0.3))
+        rwnd = self.goodput() * self.rtt_s >= 0.99 * self.peer_window
+        return SocketSample(
+            cookie=cookie,
+            now_ns=int(self.now_s * 1e9),
+            now_jiffies=jiffies,
+            bytes_acked=int(self.acked[cookie]),
+            busy_jiffies=jiffies,
+            rwnd_limited_jiffies=0,
+            sndbuf_limited_jiffies=0,
+            sndbuf_bytes=self.limit,
+            wmem_queued_bytes=queued,
+            notsent_bytes=queued if rwnd else 0,
+            snd_wnd_bytes=self.peer_window,
+            mss_bytes=MSS,
+            in_flight_segments=flight,
+            cwnd_segments=flight * (4 if starved or rwnd else 1),
+            srtt_us=int(self.rtt_s * 1e6),
+            min_rtt_us=int(self.rtt_s * 1e6),
+            segments_out=0,
+            retransmitted_segments=0,
+            ca_state=3 if lossy else 0,
+            userlocks=0,
+        )
