@@ -12,6 +12,8 @@ import re
 import struct
 import sys
 from collections.abc import Callable
+from itertools import repeat
+from operator import call
 from types import MemberDescriptorType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -245,8 +247,8 @@ def _maker(cls: type[Any]) -> Build:
 
     def make(values: tuple[Any, ...]) -> Any:
         made = new(cls)
-        for setter, value in zip(setters, values, strict=True):
-            setter(made, value)
+        # A setter returns None: any() calls them all, without a loop here.
+        any(map(call, setters, repeat(made), values))
         return made
 
     return make
