@@ -196,6 +196,8 @@ class Bpftune(Command):
         self.environment = {
             "BPFTUNE_RUN_DIR": str(run),
             "BPFTUNE_STATE_DIR": str(state),
+            # The machine it runs on, and other laboratories, stay as they are.
+            "BPFTUNE_ONLY_NETNS": f"bpftune-lab-{os.getpid()}-",
         }
         super().start(sender)
         with self.heard:

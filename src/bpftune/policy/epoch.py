@@ -12,13 +12,12 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 from bpftune.policy.evidence import Estimate, log_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bpftune.model import SocketSample
 
@@ -29,6 +28,15 @@ MOST_VOID_SLICES = 15  # three epochs' worth: the path is too lossy to judge
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
 CA_OPEN, CA_RECOVERY, CA_LOSS = 0, 3, 4  # enum tcp_ca_state
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle of *values*, the upper one of two.
+
+    The library's ``statistics`` would import decimals and random numbers too.
+    """
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 class LimitedBy(enum.Enum):
