@@ -192,7 +192,9 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     ]
     if len(result.per_flow_bits_per_s) > 1:
         flows = result.per_flow_bits_per_s
-        rows.append(("per flow", f"{format_rate(min(flows))} to {max(flows) / 1e6:.1f}"))
+        rows.append(
+            ("per flow", f"{format_rate(min(flows))} to {max(flows) / 1e6:.1f}")
+        )
     if result.content_bits_per_s is not None:
         rows.append(("beside", format_rate(result.content_bits_per_s)))
     if result.requests_per_s is not None:
@@ -212,7 +214,9 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
         rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
     if result.late_s is not None and result.late_s > 0.02:
-        rows.append(("caution", f"the emulator was {format_duration(result.late_s)} late"))
+        rows.append(
+            ("caution", f"the emulator was {format_duration(result.late_s)} late")
+        )
     return rows
 
 
