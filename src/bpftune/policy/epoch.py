@@ -228,9 +228,13 @@ def gather(
     seconds = (now_ns - state.start_ns) / 1e9
     if seconds < state.length_s:
         return replace(state, looks=looks), None
-    done = _slice(state.first, last, looks, seconds)
     # The last look of a slice is the first of the next: no byte goes uncounted.
-    state = replace(state, first=last, looks=(), start_ns=now_ns)
+    begun = replace(state, first=last, looks=(), start_ns=now_ns)
+    return _close(begun, _slice(state.first, last, looks, seconds))
+
+
+def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | None]:
+    """Count a finished slice, None if nothing moved in it."""
     if done is None:
         return replace(state, empty=state.empty + 1), None
     if done.void:
