@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 OK, FAILED, USAGE, NOT_PERMITTED, NOT_SUPPORTED = 0, 1, 2, 4, 5
+CODES = (
+    (ScenarioError, USAGE),
+    (ValueTextError, USAGE),
+    (NotPermittedError, NOT_PERMITTED),
+    (NotSupportedError, NOT_SUPPORTED),
+    (LabError, FAILED),
+)
 BARS = " ▁▂▃▄▅▆▇█"
 
 
@@ -85,34 +92,26 @@ def lab_main(argv: list[str]) -> int:
 
     before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        return _verb(options)
-    except (ScenarioError, ValueTextError) as error:
-        return _failed(error, USAGE)
-    except NotPermittedError as error:
-        return _failed(error, NOT_PERMITTED)
-    except NotSupportedError as error:
-        return _failed(error, NOT_SUPPORTED)
-    except LabError as error:
-        return _failed(error, FAILED)
+        _verb(options)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except KeyboardInterrupt:
-        return _failed("stopped; everything is cleaned up", FAILED)
+        sys.stderr.write("bpftune lab: stopped; everything is cleaned up\n")
+        return FAILED
+    except LabError as error:
+        sys.stderr.write(f"bpftune lab: {error}\n")
+        return next(code for kind, code in CODES if isinstance(error, kind))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    return OK
 
 
-def _failed(why: object, code: int) -> int:
-    sys.stderr.write(f"bpftune lab: {why}\n")
-    return code
-
-
-def _verb(options: argparse.Namespace) -> int:
+def _verb(options: argparse.Namespace) -> None:
     if options.verb == "list":
         _list(as_json=options.json)
-        return OK
+        return
     scenario = override(find(options.scenario), options.settings)
     if options.seconds is not None:
         seconds = parse_seconds(options.seconds)
@@ -136,7 +135,6 @@ def _verb(options: argparse.Namespace) -> int:
         pair = (tuners[0], tuners[1])
         compared = compare(scenario, pair, repeat, options.seed, _progress)
         _write(compared.as_json() if options.json else _comparison_text(compared))
-    return OK
 
 
 def _write(what: object) -> None:
@@ -192,9 +190,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     ]
     if len(result.per_flow_bits_per_s) > 1:
         flows = result.per_flow_bits_per_s
-        rows.append(
-            ("per flow", f"{format_rate(min(flows))} to {max(flows) / 1e6:.1f}")
-        )
+        rows.append(("flows", f"{min(flows) / 1e6:.1f} to {format_rate(max(flows))}"))
     if result.content_bits_per_s is not None:
         rows.append(("beside", format_rate(result.content_bits_per_s)))
     if result.requests_per_s is not None:
@@ -214,9 +210,10 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
         rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
     if result.late_s is not None and result.late_s > 0.02:
-        rows.append(
-            ("caution", f"the emulator was {format_duration(result.late_s)} late")
-        )
+        late = format_duration(result.late_s)
+        rows.append(("caution", f"busy machine: packets up to {late} late"))
+    if result.writes and result.tuner == "none":
+        rows.append(("caution", "something else on this machine tuned tcp_wmem"))
     return rows
 
 

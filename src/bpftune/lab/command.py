@@ -12,7 +12,7 @@ def main() -> None:
     """Become the planned command."""
     command = begin()["command"]
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     except OSError as error:
         sys.exit(f"{command[0]}: {error.strerror}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -15,10 +16,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpftune.lab.child import Record
 from bpftune.lab.namespaces import LabError
 
 if TYPE_CHECKING:
+    from bpftune.lab.child import Record
     from bpftune.lab.namespaces import Namespace
 
 START_S = 15.0
@@ -163,14 +164,10 @@ class Command(Contender):
             return
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
         if self._thread is not None:
             self._thread.join(STOP_S)
@@ -180,7 +177,7 @@ class Command(Contender):
 
 
 class Bpftune(Command):
-    """This program, with directories of its own and records as JSON."""
+    """bpftune itself, with directories of its own and records as JSON."""
 
     def __init__(self) -> None:
         """Prepare; the directories go with ``stop``."""

@@ -7,6 +7,7 @@ finely than a tick.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -26,7 +27,7 @@ BATCH = 256
 MAX_PACKET_BYTES = 65535 + 64
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - no error
     """The laboratory asked us to end."""
 
 
@@ -120,10 +121,8 @@ def main() -> None:
     """Carry packets as planned; on the end say what became of them."""
     plan = begin()
     gc.disable()  # tuples of a number and bytes make no cycles
-    try:
+    with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
-    except PermissionError:
-        pass
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
@@ -148,10 +147,8 @@ def main() -> None:
         Direction(second, first, queues[1]),
     )
     say("ready")
-    try:
+    with contextlib.suppress(Stopped):
         carry(directions, plan["tick_ns"], plan["header_bytes"])
-    except Stopped:
-        pass
     for name, direction in zip(("there", "back"), directions, strict=True):
         queue = direction.queue
         say(

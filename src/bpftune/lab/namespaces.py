@@ -1,12 +1,14 @@
 """Named network namespaces that live as long as a ``with`` block.
 
-The name holds the pid of the process that made it, so that whoever comes next
-can remove those of the dead.
+The name holds the pid of the process that made it, and that process holds a
+lock while it lives, so that whoever comes next can remove those of the dead.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import fcntl
 import itertools
 import os
 import re
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUN_NETNS = Path("/run/netns")
+RUN = Path("/run/bpftune-lab")
 CLONE_NEWNET = 0x40000000
 SO_NETNS_COOKIE = 71
 _NAME = re.compile(r"bpftune-lab-(\d+)-\d+-\w+")
 _numbers = itertools.count()
+_locks: dict[int, int] = {}
 
 
 class LabError(Exception):
@@ -46,7 +50,7 @@ class NotPermittedError(LabError):
 
 
 class NotSupportedError(LabError):
-    """This kernel or machine lacks something the laboratory needs."""
+    """The kernel or machine lacks something the laboratory needs."""
 
 
 def run_ip(*arguments: str, batch: str | None = None) -> str:
@@ -75,6 +79,41 @@ def set_namespace(path: Path) -> None:
         os.close(descriptor)
 
 
+def _lock_of(pid: int | str) -> Path:
+    return RUN / f"{pid}.lock"
+
+
+def _show_alive() -> None:
+    """Hold this process's lock from now on."""
+    pid = os.getpid()
+    if pid not in _locks:
+        RUN.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        _locks[pid] = os.open(_lock_of(pid), flags, 0o600)
+        atexit.register(_lock_of(pid).unlink, missing_ok=True)
+        fcntl.flock(_locks[pid], fcntl.LOCK_EX)
+
+
+def _is_alive(pid: str) -> bool:
+    """Tell whether *pid* is a laboratory, and not only a later process."""
+    if int(pid) == os.getpid():
+        return True
+    if not Path("/proc", pid).exists():
+        return False
+    try:
+        lock = os.open(_lock_of(pid), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
 def remove_stale() -> list[str]:
     """Remove the namespaces of laboratories whose process is dead."""
     if not RUN_NETNS.is_dir():
@@ -82,9 +121,16 @@ def remove_stale() -> list[str]:
     gone = []
     for path in RUN_NETNS.iterdir():
         match = _NAME.fullmatch(path.name)
-        if match and not Path("/proc", match[1]).exists():
-            run_ip("netns", "delete", path.name)
+        if match and not _is_alive(match[1]):
+            try:
+                run_ip("netns", "delete", path.name)
+            except LabError:
+                if path.exists():  # else another laboratory was faster
+                    raise
             gone.append(path.name)
+    for lock in RUN.glob("[0-9]*.lock"):
+        if not _is_alive(lock.stem):
+            lock.unlink(missing_ok=True)
     return gone
 
 
@@ -95,6 +141,7 @@ class Namespace:
         """Make it, with ``lo`` up. *role* is a word for people."""
         self.name = f"bpftune-lab-{os.getpid()}-{next(_numbers)}-{role}"
         self.path = RUN_NETNS / self.name
+        _show_alive()
         run_ip("netns", "add", self.name)
         try:
             self.ip("link set lo up")

@@ -51,6 +51,7 @@ class Lab:
         self,
         first: Namespace,
         second: Namespace,
+        *,
         rate_bits_per_s: int,
         rtt_ns: int,
         queue_bytes: int | None = None,

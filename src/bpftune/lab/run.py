@@ -9,17 +9,21 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bpftune.lab.contender import Contender, contender
+from bpftune.lab.contender import contender
 from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Flows
+from bpftune.lab.traffic import Bulk, Requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bpftune.lab.child import Record
+    from bpftune.lab.contender import Contender
     from bpftune.lab.namespaces import Namespace
     from bpftune.lab.scenarios import Scenario
+    from bpftune.lab.traffic import Flows
+
+    Progress = Callable[[float, float], None]
 
 WATCHED = "net.ipv4.tcp_wmem"
 LOOK_S = 0.25
@@ -106,9 +110,7 @@ def set_triple_max(namespace: Namespace, name: str, maximum: int | None) -> None
         namespace.set_sysctl(name, f"{least} {default} {maximum}")
 
 
-def set_up(
-    lab: Lab, scenario: Scenario
-) -> tuple[Namespace, Link, EmulatedLink | None]:
+def set_up(lab: Lab, scenario: Scenario) -> tuple[Namespace, Link, EmulatedLink | None]:
     """Make the namespaces and links; return sender, link, content link."""
     sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
     receivers = [receiver]
@@ -146,7 +148,7 @@ def run_scenario(
     scenario: Scenario,
     tuner: str = "none",
     seed: int = 0,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Result:
     """Run *scenario* under *tuner* (see ``contender``) and measure.
 
@@ -163,13 +165,17 @@ def run_scenario(
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
             tested.start(sender)
-        traffic = scenario.make_traffic()
-        flows = lab.traffic(link, traffic, scenario.family)
+        flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
         content = None
         if content_link is not None:
             beside = Bulk(flows=scenario.content_flows)
             content = lab.traffic(content_link, beside, scenario.family)
-        _watch(scenario, tested, flows, watched, sender, progress)
+        end_s = flows.started_s + scenario.seconds
+        if scenario.tuner_after_s:
+            late_s = flows.started_s + scenario.tuner_after_s
+            _watch(min(late_s, end_s), tested, flows, watched, progress)
+            tested.start(sender)
+        _watch(end_s, tested, flows, watched, progress)
         cost = tested.cost()
         tested.stop()
         watched.look()
@@ -177,26 +183,34 @@ def run_scenario(
         if content is not None:
             content.stop()
         link.close()
-    carried = link.carried() if isinstance(link, EmulatedLink) else []
-    return _result(scenario, tuner, seed, tested, flows, content, watched, carried, cost)
+    steady_s = min(STEADY_S, scenario.seconds / 2)
+    values = watched.since(flows.started_s)
+    return Result(
+        scenario=scenario.name,
+        tuner=tuner,
+        seed=seed,
+        parameters=asdict(scenario),
+        values=values,
+        writes=len(values) - 1,
+        content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
+        tuner_cost=cost,
+        records=tested.records,
+        **_goodput(flows, steady_s),
+        **_sender(flows, steady_s),
+        **_emulator(link),
+    )
 
 
 def _watch(
-    scenario: Scenario,
+    end_s: float,
     tested: Contender,
     flows: Flows,
     watched: Watched,
-    sender: Namespace,
-    progress: Callable[[float, float], None] | None,
+    progress: Progress | None,
 ) -> None:
-    """Let the traffic run and look at everything now and then."""
-    end_s = flows.started_s + scenario.seconds
-    late_s = flows.started_s + scenario.tuner_after_s if scenario.tuner_after_s else 0.0
+    """Let the traffic run until *end_s* and look at everything now and then."""
     next_s = time.monotonic()
     while (now_s := time.monotonic()) < end_s:
-        if late_s and now_s >= late_s:
-            tested.start(sender)
-            late_s = 0.0
         watched.look()
         tested.check()
         if progress and now_s >= next_s:
@@ -205,66 +219,49 @@ def _watch(
         flows.wait_s(min(LOOK_S, end_s - now_s))
 
 
-def _result(
-    scenario: Scenario,
-    tuner: str,
-    seed: int,
-    tested: Contender,
-    flows: Flows,
-    content: Flows | None,
-    watched: Watched,
-    carried: list[Record],
-    cost: Record,
-) -> Result:
-    steady_s = min(STEADY_S, scenario.seconds / 2)
+def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
+    per_flow = flows.per_flow_bits_per_s(steady_s)
+    return {
+        "goodput_bits_per_s": sum(per_flow),
+        "goodput_whole_bits_per_s": flows.goodput_bits_per_s(),
+        "per_flow_bits_per_s": per_flow,
+        "series_bits_per_s": flows.series(),
+    }
+
+
+def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
+    """Return what the senders' reports say; times are medians of steady reports."""
     reports = flows.senders()
     last = flows.latest()
     begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
-    steady = [
-        flow for report in reports if report["t_s"] > begin_s for flow in report["flows"]
-    ]
+    late = [report["flows"] for report in reports if report["t_s"] > begin_s]
+    steady = [flow for report in late for flow in report]
+    asked = [flow for flow in steady if flow.get("requests")]
     sent = sum(flow["data_segments_out"] for flow in last)
     again = sum(flow["retransmitted_segments"] for flow in last)
-    medians = [flow["latency_median_s"] for flow in steady if flow.get("requests")]
-    there = carried[0] if carried else None
-    per_flow = flows.per_flow_bits_per_s(steady_s)
-    values = watched.since(flows.started_s)
-    return Result(
-        scenario=scenario.name,
-        tuner=tuner,
-        seed=seed,
-        parameters=asdict(scenario),
-        goodput_bits_per_s=sum(per_flow),
-        goodput_whole_bits_per_s=flows.goodput_bits_per_s(),
-        per_flow_bits_per_s=per_flow,
-        series_bits_per_s=flows.series(),
-        retransmitted_share=again / sent if sent else 0.0,
-        rtt_min_s=min((flow["min_rtt_us"] for flow in last), default=0) / 1e6 or None,
-        rtt_median_s=(
-            statistics.median(flow["rtt_us"] for flow in steady) / 1e6
-            if steady
-            else None
-        ),
-        requests_per_s=(
-            sum(flow["requests"] for flow in steady) / steady_s
-            if scenario.traffic == "requests"
-            else None
-        ),
-        latency_median_s=statistics.median(medians) if medians else None,
-        latency_p99_s=(
-            statistics.median(f["latency_p99_s"] for f in steady if f["requests"])
-            if medians
-            else None
-        ),
-        content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
-        values=values,
-        writes=len(values) - 1,
-        dropped_share=(
-            (there["dropped"] + there["lost"]) / max(1, there["offered"])
-            if there
-            else None
-        ),
-        late_s=max((record["late_s"] for record in carried), default=None),
-        tuner_cost=cost,
-        records=tested.records,
-    )
+    is_asking = isinstance(flows.traffic, Requests)
+    return {
+        "retransmitted_share": again / sent if sent else 0.0,
+        "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
+        "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
+        "requests_per_s": sum(f["requests"] for f in steady) / steady_s
+        if is_asking
+        else None,
+        "latency_median_s": _median([flow["latency_median_s"] for flow in asked]),
+        "latency_p99_s": _median([flow["latency_p99_s"] for flow in asked]),
+    }
+
+
+def _median(numbers: list[float]) -> float | None:
+    return statistics.median(numbers) if numbers else None
+
+
+def _emulator(link: Link) -> dict[str, Any]:
+    if not isinstance(link, EmulatedLink) or not link.carried():
+        return {"dropped_share": None, "late_s": None}
+    there, back = link.carried()
+    gone = there["dropped"] + there["lost"]
+    return {
+        "dropped_share": gone / max(1, there["offered"]),
+        "late_s": max(there["late_s"], back["late_s"]),
+    }

@@ -6,9 +6,8 @@ as in ``--set rate=100mbit``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpftune.lab.namespaces import LabError
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
@@ -21,6 +20,9 @@ from bpftune.lab.values import (
     parse_share,
     parse_size,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MS = 1_000_000
 MBIT = 1_000_000
@@ -78,9 +80,7 @@ class Scenario:
             "sndbuf_bytes": self.sndbuf_bytes,
         }
         if self.traffic == "bursts":
-            return Bursts(
-                burst_bytes=self.burst_bytes, every_s=self.every_s, **common
-            )
+            return Bursts(burst_bytes=self.burst_bytes, every_s=self.every_s, **common)
         if self.traffic == "requests":
             return Requests(
                 request_bytes=self.request_bytes,

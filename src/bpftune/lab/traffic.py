@@ -147,9 +147,9 @@ class Flows:
         """Return the total goodput in bit/s of each *step_s* since the start."""
         steps: list[float] = []
         for record in self.received():
-            index = int((record["t_s"] - self.started_s) / step_s)
-            if index < 0:
+            if record["t_s"] < self.started_s:
                 continue
+            index = int((record["t_s"] - self.started_s) / step_s)
             steps.extend([0.0] * (index + 1 - len(steps)))
             steps[index] += 8 * sum(record["bytes"]) / step_s
         return steps
