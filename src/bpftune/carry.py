@@ -164,7 +164,7 @@ class Carrier:
         entry = self._ledger.get(cookie, request.tunable)
         if entry is None or entry.yielded:
             return None
-        old = entry.expected
+        old = request.old or entry.expected
         self._ledger.yield_to_admin(entry, new)
         self._say("yielded", entry, request.why, old, new)
         return Yielded(cookie, request.tunable)

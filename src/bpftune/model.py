@@ -292,10 +292,14 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """Hand *tunable* in the event's namespace to the admin."""
+    """Hand *tunable* in the event's namespace to the admin.
+
+    *old* is the value before the admin's, where that is known.
+    """
 
     tunable: Tunable
     why: str
+    old: Value | None = None
 
 
 Request = Change | Keep | Watch | Wake | Survey | Recheck | Yield
