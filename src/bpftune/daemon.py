@@ -156,7 +156,9 @@ class Daemon:
                 self._pending.appendleft((sysctl[0], event))
             else:
                 why = "somebody set it"
-                self._hand_over(Yield(event.tunable, why, event.old), event.netns_cookie)
+                self._hand_over(
+                    Yield(event.tunable, why, event.old), event.netns_cookie
+                )
 
     def _decide(self, tuner: Tuner, event: Event, facts: Facts) -> list[Request]:
         try:
