@@ -179,9 +179,13 @@ class Command(Contender):
 class Bpftune(Command):
     """bpftune itself, with directories of its own and records as JSON."""
 
-    def __init__(self) -> None:
-        """Prepare; the directories go with ``stop``."""
+    def __init__(self, only: str = "") -> None:
+        """Prepare; the directories go with ``stop``.
+
+        It tunes namespaces whose name begins with *only*: this laboratory's.
+        """
         super().__init__([sys.executable, "-m", "bpftune", "run", "--json"])
+        self.only = only or f"bpftune-lab-{os.getpid()}-"
         self.directory: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self, sender: Namespace) -> None:
@@ -194,7 +198,7 @@ class Bpftune(Command):
             "BPFTUNE_RUN_DIR": str(run),
             "BPFTUNE_STATE_DIR": str(state),
             # The machine it runs on, and other laboratories, stay as they are.
-            "BPFTUNE_ONLY_NETNS": f"bpftune-lab-{os.getpid()}-",
+            "BPFTUNE_ONLY_NETNS": self.only,
         }
         super().start(sender)
         with self.heard:
