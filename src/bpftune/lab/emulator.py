@@ -121,8 +121,11 @@ def main() -> None:
     """Carry packets as planned; on the end say what became of them."""
     plan = begin()
     gc.disable()  # tuples of a number and bytes make no cycles
+    # A path's delay must not depend on who else is busy: two CPU hogs make packets
+    # 8 ms late with the best nice value, 2 ms in real time (measured on two CPUs).
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped

@@ -138,18 +138,22 @@ class Namespace:
     """A network namespace; gone after the ``with`` block or ``close``."""
 
     def __init__(self, role: str) -> None:
-        """Make it, with ``lo`` up. *role* is a word for people."""
+        """Name it; *role* is a word for people. ``make`` or ``with`` makes it."""
         self.name = f"bpftune-lab-{os.getpid()}-{next(_numbers)}-{role}"
         self.path = RUN_NETNS / self.name
+
+    def make(self) -> None:
+        """Make it, with ``lo`` up; whoever calls this will ``close`` it."""
         _show_alive()
         run_ip("netns", "add", self.name)
+        self.ip("link set lo up")
+
+    def __enter__(self) -> Namespace:
         try:
-            self.ip("link set lo up")
+            self.make()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Namespace:
         return self
 
     def __exit__(

@@ -41,7 +41,10 @@ class Lab:
 
     def namespace(self, role: str) -> Namespace:
         """Make a namespace; *role* is one word."""
-        return self._stack.enter_context(Namespace(role))
+        namespace = Namespace(role)
+        self._stack.callback(namespace.close)  # first: a signal may come in between
+        namespace.make()
+        return namespace
 
     def veth(self, first: Namespace, second: Namespace) -> VethLink:
         """Join two namespaces by a veth pair."""
