@@ -107,7 +107,9 @@ class Carrier:
         if reason is not None:
             return self._refused(entry, change, reason)
         old, extra = entry.expected, {"evidence": change.evidence}
-        raised = change.record == "change"
+        on_trial = change.record == "change"
+        raised = not governor.goes_down(change.value, old)
+        granted = governor.grant_after(change, entry)
         if self._observe:
             by_hand = self.by_hand(entry, change.value)
             self._say(
@@ -131,11 +133,11 @@ class Carrier:
             self._ledger.failed(entry, now)
             return self._refused(entry, change, str(error))
         self._ledger.applied(
-            entry, change.value, trial=change.trial if raised else None
+            entry, change.value, trial=change.trial if on_trial else None
         )
+        entry.grant_bytes = granted
         if raised:
             entry.raises_s.append(facts.now_s)
-            entry.grant_bytes = governor.growth_bytes(change, entry)
         self._say(
             change.record, entry, change.why, old, change.value, extra, undo=entry.found
         )

@@ -27,6 +27,15 @@ def growth_bytes(change: Change, entry: Entry) -> int:
     return max(0, change.value[-1] - entry.found[-1]) * max(1, change.sockets)
 
 
+def grant_after(change: Change, entry: Entry) -> int:
+    """Return what stays granted once *change* is made: down never grants more."""
+    if not goes_down(change.value, entry.expected):
+        return growth_bytes(change, entry)
+    before = entry.expected[-1] - entry.found[-1]
+    after = change.value[-1] - entry.found[-1]
+    return entry.grant_bytes * max(0, after) // before if before > 0 else 0
+
+
 def refusal(
     change: Change, entry: Entry, memory: Memory, granted_bytes: int, now_s: float
 ) -> str | None:
@@ -36,9 +45,13 @@ def refusal(
     """
     if entry.yielded:
         return "it is the admin's"
+    if change.value == entry.found:
+        return None  # the kernel had it, however odd it is
     wrong = _malformed(change.value, entry.found)
-    if wrong is not None or _goes_down(change.value, entry.expected):
+    if wrong is not None or goes_down(change.value, entry.expected):
         return wrong
+    if change.record != "change":
+        return f"{change.record}, but it goes up"
     if entry.trial is not None and entry.trial != change.trial:
         return f"a trial of it is under way for {entry.trial}"
     return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
@@ -56,7 +69,8 @@ def _malformed(value: Value, found: Value) -> str | None:
     return None
 
 
-def _goes_down(new: Value, old: Value) -> bool:
+def goes_down(new: Value, old: Value) -> bool:
+    """Tell whether no number of *new* is larger than that of *old*."""
     return all(n <= o for n, o in zip(new, old, strict=True))
 
 
