@@ -110,7 +110,9 @@ class Carrier:
         if reason is not None:
             return self._refused(entry, change, reason)
         old, extra = entry.expected, {"evidence": change.evidence}
-        raised = change.record == "change"
+        on_trial = change.record == "change"
+        raised = not governor.goes_down(change.value, old, entry.tunable)
+        granted = governor.grant_after(change, entry)
         if self._observe:
             new = change.value
             self._say("advice", entry, change.why, old, new, extra, by_hand=new)
@@ -125,11 +127,11 @@ class Carrier:
             self._ledger.failed(entry, now)
             return self._refused(entry, change, str(error))
         self._ledger.applied(
-            entry, change.value, trial=change.trial if raised else None
+            entry, change.value, trial=change.trial if on_trial else None
         )
+        entry.grant_bytes = granted
         if raised:
             entry.raises_s.append(facts.now_s)
-            entry.grant_bytes = governor.growth_bytes(change, entry)
         self._say(
             change.record,
             entry,
