@@ -116,6 +116,13 @@ class Daemon:
     def wait_started(self) -> Told:
         return self.wait_for(lambda one: one["record"] == "started", 15)
 
+    def heard_of(self, wanted: Callable[[Told], bool], deadline_s: float) -> bool:
+        """Wait for a record that is *wanted*; return whether it came."""
+        with self._heard:
+            return self._heard.wait_for(
+                lambda: any(map(wanted, self.records)), deadline_s
+            )
+
     def wait_kind(
         self, kind: str, netns: Namespace, deadline_s: float, after: int = 0
     ) -> Told:
