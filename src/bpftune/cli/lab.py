@@ -212,6 +212,9 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if result.late_s is not None and result.late_s > 0.02:
         late = format_duration(result.late_s)
         rows.append(("caution", f"busy machine: packets up to {late} late"))
+    if result.emulator_busy is not None and result.emulator_busy > 0.8:
+        busy = f"{result.emulator_busy:.0%} of a CPU"
+        rows.append(("caution", f"too fast a path to emulate here: {busy}"))
     if result.writes and result.tuner == "none":
         rows.append(("caution", "something else on this machine tuned tcp_wmem"))
     return rows

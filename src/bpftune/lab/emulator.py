@@ -150,6 +150,7 @@ def main() -> None:
         Direction(second, first, queues[1]),
     )
     say("ready")
+    start_s = time.monotonic()
     with contextlib.suppress(Stopped):
         carry(directions, plan["tick_ns"], plan["header_bytes"])
     for name, direction in zip(("there", "back"), directions, strict=True):
@@ -164,6 +165,7 @@ def main() -> None:
             undelivered=direction.undelivered,
             late_s=direction.late_ns / 1e9,
             cpu_s=time.process_time(),
+            wall_s=time.monotonic() - start_s,
         )
 
 

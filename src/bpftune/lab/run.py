@@ -39,8 +39,8 @@ class Result:
     ``goodput_bits_per_s`` is the mean of the last 15 s (of the last half of a
     shorter run), of all measured flows together. ``writes`` counts the changes of
     ``net.ipv4.tcp_wmem`` that were seen, four looks a second. ``late_s`` is how
-    late the emulator was at worst: if it is not far below the RTT, the machine
-    was too busy for this scenario.
+    late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
+    below the RTT, or near 1, the machine was too slow for this scenario.
     """
 
     scenario: str
@@ -62,6 +62,7 @@ class Result:
     writes: int
     dropped_share: float | None
     late_s: float | None
+    emulator_busy: float | None
     tuner_cost: Record
     records: list[Record] = field(default_factory=list)
 
@@ -258,10 +259,11 @@ def _median(numbers: list[float]) -> float | None:
 
 def _emulator(link: Link) -> dict[str, Any]:
     if not isinstance(link, EmulatedLink) or not link.carried():
-        return {"dropped_share": None, "late_s": None}
+        return {"dropped_share": None, "late_s": None, "emulator_busy": None}
     there, back = link.carried()
     gone = there["dropped"] + there["lost"]
     return {
         "dropped_share": gone / max(1, there["offered"]),
         "late_s": max(there["late_s"], back["late_s"]),
+        "emulator_busy": there["cpu_s"] / max(0.1, there["wall_s"]),
     }

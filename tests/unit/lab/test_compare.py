@@ -33,6 +33,7 @@ RESULT = Result(
     writes=0,
     dropped_share=None,
     late_s=None,
+    emulator_busy=None,
     tuner_cost={},
 )
 
