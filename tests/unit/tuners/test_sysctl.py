@@ -86,14 +86,14 @@ CHANGED = ValueChanged(COOKIE, WMEM, (1, 2, 3), (4, 5, 6), uid=0, comm=b"sysctl"
 
 def test_a_real_change_hands_the_tunable_over_and_says_who() -> None:
     assert list(tuner.event_handler(CHANGED, FACTS)) == [
-        Yield(WMEM, "uid 0 (sysctl) set it to 4 5 6")
+        Yield(WMEM, "uid 0 (sysctl) set it to 4 5 6", CHANGED.old)
     ]
 
 
 def test_a_change_that_no_hook_saw_hands_it_over_as_well() -> None:
     event = replace(CHANGED, uid=None, comm=b"")
     assert list(tuner.event_handler(event, FACTS)) == [
-        Yield(WMEM, "somebody set it to 4 5 6 (not seen by the hook)")
+        Yield(WMEM, "somebody set it to 4 5 6 (not seen by the hook)", event.old)
     ]
 
 
