@@ -82,6 +82,7 @@ class Scripted(Tuner):
 
     def init(self, facts: Facts) -> Iterable[Request]:
         self.facts.append(facts)
+        self.during()
         if self.fails_at_start:
             raise ValueError("bad plugin")
         return self.begin
@@ -413,16 +414,23 @@ def test_a_tuner_hears_at_start_what_is_the_admins(scene: Scene) -> None:
 
 def test_what_the_admin_writes_as_we_start_is_the_admins(scene: Scene) -> None:
     first = Scripted("first")
-
-    def write() -> Facts:
-        scene.machine.sysctls.by_admin(HOST, ADMINS)
-        return first.facts[-1]
-
-    first.init = lambda facts: (first.facts.append(facts), write(), [])[2]  # type: ignore[assignment,func-returns-value,return-value]
+    first.during = lambda: scene.machine.sysctls.by_admin(HOST, ADMINS)
     scene.daemon.tuners.insert(1, first)
     scene.daemon.start()
     assert scene.is_the_admins(HOST)
     assert scene.tuner.facts[0].yielded == {TCP_WMEM}
+
+
+def test_what_a_file_sets_is_the_admins_even_if_the_sysctl_comes_later(
+    scene: Scene,
+) -> None:
+    scene.machine.set_in_file(TCP_WMEM, "4096 16384 1048576", "/etc/sysctl.conf", 7)
+    scene.machine.sysctls.missing.add((HOST.cookie, TCP_WMEM.name))
+    scene.daemon.start()
+    scene.machine.sysctls.missing.clear()  # a module was loaded
+    scene.see(HOST)
+    assert scene.writes == []
+    assert scene.is_the_admins(HOST)
 
 
 # --- what goes wrong ---------------------------------------------------------

@@ -204,9 +204,7 @@ def well_formed(asked: Change) -> Change:
 
 SANE = asked_for(SIZES.map(wmem)).map(well_formed)
 ODD = asked_for(st.lists(SIZES, min_size=1, max_size=4).map(tuple))
-ASKED = st.builds(
-    Asked, st.sampled_from(NAMESPACES), st.one_of(SANE, SANE, SANE, ODD)
-)
+ASKED = st.builds(Asked, st.sampled_from(NAMESPACES), st.one_of(SANE, SANE, SANE, ODD))
 BYTES = st.integers(0, 64 * GIB)
 
 
