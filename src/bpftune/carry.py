@@ -178,9 +178,7 @@ class Carrier:
                 # What the admin wrote a moment ago is not ours to take back.
                 now = self._sysctls.read(cookie, name)
                 if now != old:
-                    self.hand_over(
-                        Yield(entry.tunable, "somebody set it"), cookie, now
-                    )
+                    self.hand_over(Yield(entry.tunable, "somebody set it"), cookie, now)
                     continue
                 self._sysctls.write(cookie, name, entry.settled)
             except KernelError as error:
