@@ -131,6 +131,6 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return
-                if key.fd == machine.namespaces.fd:
-                    machine.namespaces.noticed()
+                if key.fd == machine.namespaces.fd and machine.namespaces.noticed():
+                    daemon.names_changed()
             sink.tick()
