@@ -20,9 +20,7 @@ IN_TIME_S = 2.0
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_the_first_trial_leaves_all_as_it_was(
-    lab: Lab, start: Start
-) -> None:
+def test_ctrl_c_in_the_first_trial_leaves_all_as_it_was(lab: Lab, start: Start) -> None:
     sender, link = path(lab)
     lab.traffic(link, Bulk())
     daemon = start()
@@ -60,9 +58,7 @@ def test_sigterm_keeps_what_paid_and_says_how_to_undo_it(
     assert value(sender) == list(SMALL)
 
 
-def test_sigterm_leaves_alone_what_the_admin_wrote_last(
-    lab: Lab, start: Start
-) -> None:
+def test_sigterm_leaves_alone_what_the_admin_wrote_last(lab: Lab, start: Start) -> None:
     netns = lab.namespace("a")
     daemon = start()
     daemon.send(signal.SIGSTOP)
