@@ -52,6 +52,10 @@ class Rechecking:
         return self.began_s + RECHECKS_S[self.nth]
 
 
+def _key(look: Looking) -> tuple[str, NetnsCookie, Prefix | None]:
+    return look.tuner.name, look.cookie, look.watch.prefix
+
+
 class Agenda:
     """All that waits for its time."""
 
@@ -61,6 +65,7 @@ class Agenda:
         self._wakes: dict[tuple[str, NetnsCookie, str], Waking] = {}
         self._rechecks: dict[tuple[NetnsCookie, str], Rechecking] = {}
         self._last_look_s = float("-inf")
+        self._last: Looking | None = None  # the watch of the last look, if it ended
 
     def watch(
         self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, now_s: float
@@ -68,10 +73,13 @@ class Agenda:
         """Begin, replace or (count 0) end a watch; the first look is at once."""
         key = (tuner.name, cookie, watch.prefix)
         known = self._looks.pop(key, None)
+        last, self._last = self._last, None
+        if last is not None and _key(last) == key:
+            known = last
         if watch.count > 0:
             due_s = now_s
             if known is not None:  # a renewed watch keeps its rhythm
-                due_s = min(known.due_s, now_s + watch.every_s)
+                due_s = max(now_s, min(known.due_s, now_s + watch.every_s))
             self._looks[key] = Looking(tuner, cookie, watch, watch.count, due_s)
 
     def wake(self, tuner: Tuner, cookie: NetnsCookie, wake: Wake, now_s: float) -> None:
@@ -103,8 +111,10 @@ class Agenda:
         self._last_look_s = now_s
         look.left -= 1
         look.due_s = now_s + look.watch.every_s
+        self._last = None
         if look.left <= 0:
-            del self._looks[look.tuner.name, look.cookie, look.watch.prefix]
+            self._last = look
+            del self._looks[_key(look)]
         return [look]
 
     def due_wakes(self, now_s: float) -> list[Waking]:

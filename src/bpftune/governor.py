@@ -23,8 +23,22 @@ REFILL_S = 60.0
 
 
 def growth_bytes(change: Change, entry: Entry) -> int:
-    """Return what *change* lets its sockets use beyond the value found."""
+    """Return what *change* lets its sockets use beyond the value found.
+
+    A range counts ports or the like, no bytes.
+    """
+    if entry.tunable.is_range:
+        return 0
     return max(0, change.value[-1] - entry.found[-1]) * max(1, change.sockets)
+
+
+def grant_after(change: Change, entry: Entry) -> int:
+    """Return what stays granted once *change* is made: down never grants more."""
+    if not goes_down(change.value, entry.expected, entry.tunable):
+        return growth_bytes(change, entry)
+    before = entry.expected[-1] - entry.found[-1]
+    after = change.value[-1] - entry.found[-1]
+    return entry.grant_bytes * max(0, after) // before if before > 0 else 0
 
 
 def refusal(
@@ -36,12 +50,13 @@ def refusal(
     """
     if entry.yielded:
         return "it is the admin's"
-    tunable = entry.tunable
-    wrong = _malformed(change.value, entry.found, tunable)
-    if wrong is not None or _goes_down(
-        _upward(change.value, tunable), _upward(entry.expected, tunable)
-    ):
+    if change.value == entry.found:
+        return None  # the kernel had it, however odd it is
+    wrong = _malformed(change.value, entry.found, entry.tunable)
+    if wrong is not None or goes_down(change.value, entry.expected, entry.tunable):
         return wrong
+    if change.record != "change":
+        return f"{change.record}, but it goes up"
     if entry.trial is not None and entry.trial != change.trial:
         return f"a trial of it is under way for {entry.trial}"
     return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
@@ -59,7 +74,7 @@ def _malformed(value: Value, found: Value, tunable: Tunable) -> str | None:
         return f"{len(value)} numbers for a tunable of {len(found)}"
     if any(not 0 < number <= LARGEST for number in value):
         return f"outside 1..{LARGEST}"
-    if not _goes_down(_upward(found, tunable), _upward(value, tunable)):
+    if not goes_down(found, value, tunable):
         return "below the value found at start"
     if tunable.is_range and value[0] > value[-1]:
         return "the range's ends are out of order"
@@ -68,13 +83,17 @@ def _malformed(value: Value, found: Value, tunable: Tunable) -> str | None:
     return None
 
 
-def _goes_down(new: Value, old: Value) -> bool:
-    return all(n <= o for n, o in zip(new, old, strict=True))
+def goes_down(new: Value, old: Value, tunable: Tunable) -> bool:
+    """Tell whether no number of *new* allows more than that of *old*."""
+    pairs = zip(_upward(new, tunable), _upward(old, tunable), strict=True)
+    return all(n <= o for n, o in pairs)
 
 
 def _too_much(
     change: Change, entry: Entry, memory: Memory, granted_bytes: int
 ) -> str | None:
+    if entry.tunable.is_range:
+        return None
     most = memory.total_bytes // SOCKET_SHARE
     if change.value[-1] > most:
         return f"one socket may use at most {size_words(most)}, 1/64 of memory"

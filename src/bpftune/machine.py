@@ -8,6 +8,7 @@ and what one of them lacks costs the others nothing.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from bpftune.kernel.cgroup import cgroup2_root
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.netns import Namespaces
+from bpftune.kernel.setns import cookie_here
 from bpftune.kernel.sockets import Sockets
 from bpftune.kernel.sysctl import Sysctls
-from bpftune.kernel.sysctl_files import FileSetting, admins_values
+from bpftune.kernel.sysctl_files import read_files
 from bpftune.model import Event, Tuner
 from bpftune.tuners.sysctl import hook_key
 
@@ -62,14 +64,18 @@ class Machine:
             self.sysctls = Sysctls(self.namespaces)
             stack.callback(self.sysctls.close)
             self.sockets = stack.enter_context(Sockets())
-            self.admins_values: dict[str, FileSetting] = admins_values(admins_root)
+            files = read_files(admins_root)
+            self.admins_values = files.admins
+            self.problems += map(str, files.problems)
             self.verdicts: dict[str, list[Verdict]] = {}
             self._stack = stack.pop_all()
 
     def _test_ring(self) -> int:
         """Send ourselves an event; return our number in it."""
         self._host = Tuner("host", "what the daemon itself asks the kernel")
-        self.loader.add(self._host, HOST_OBJECT, (SelfTest,))
+        # Host processes are left out in BPF: most are.
+        constants = {"host_cookie": cookie_here()}
+        self.loader.add(self._host, HOST_OBJECT, (SelfTest,), constants)
         self.loader.object(self._host).run("who_am_i")
         for _, event in self.loader.events():
             if isinstance(event, SelfTest):
@@ -133,9 +139,16 @@ class Machine:
         if not any(verdict.works for verdict in self.verdicts[tuner.name]):
             return
         bpf = self.loader.object(tuner)
-        if bpf.has_map(_WATCHED):
-            for number, name in enumerate(dict.fromkeys(names)):
-                bpf.update(_WATCHED, hook_key(name), number.to_bytes(4, "little"))
+        if not bpf.has_map(_WATCHED):
+            return
+        for number, name in enumerate(dict.fromkeys(names)):
+            try:
+                bpf.update(_WATCHED, hook_key(name), number.to_bytes(4, sys.byteorder))
+            except (KernelError, ValueError) as error:
+                self.problems.append(
+                    f"writes to {name} are noticed only when it is read again, "
+                    f"within a minute: {error}"
+                )
 
     def works(self, tuner: Tuner, program: str) -> bool:
         """Tell whether *program* of *tuner* could be loaded."""

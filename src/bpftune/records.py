@@ -62,6 +62,7 @@ _PHRASES = {
     "adopted": "{what} {new}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
+    "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",
 }
 _UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
 
@@ -140,6 +141,7 @@ def _sentence(record: Record) -> str:
         place=place,
         move=f"{old} -> {new}",
         new=new,
+        old=old,
         where=_where(record.netns),
         why=record.why,
     )

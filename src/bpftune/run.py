@@ -99,6 +99,8 @@ def _signals(stack: ExitStack) -> int:
 
 
 def _tell_degraded(machine: Machine, tuners: list[Tuner], sink: Sink) -> None:
+    for problem in machine.problems:
+        sink.write(Record("degraded", problem))
     for tuner in tuners:
         for verdict in machine.verdicts.get(tuner.name, []):
             if not verdict.works:

@@ -155,6 +155,11 @@ def test_no_byte_of_a_name_breaks_a_line(
             "vm.swappiness 60 -> 10 (12 of 40 sockets were held back)",
         ),
         (
+            change(record="stopped", why="set in 2 writes", undo="sysctl -w x='1'"),
+            "tcp_wmem max stays at 8 MiB in netns web, found at 4 MiB: set in 2 "
+            "writes. Undo: sysctl -w x='1'",
+        ),
+        (
             Record("started", "3 tuners, 20 ms"),
             "bpftune started: 3 tuners, 20 ms",
         ),

@@ -11,7 +11,7 @@ import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bpftune import __version__
 from bpftune.cli.errors import CommandError, ExitCode, sentence
@@ -82,20 +82,31 @@ def usage() -> str:
     return _USAGE.format(verbs="\n".join(lines))
 
 
-def _call(function: str) -> Callable[..., int]:
+def _call(function: str) -> Callable[..., Any]:
     module, _, name = function.partition(":")
-    found: Callable[..., int] = getattr(import_module(module), name)
+    found: Callable[..., Any] = getattr(import_module(module), name)
     return found
 
 
 def run(*, json: bool = False) -> int:
     """Run the daemon."""
-    return _call("bpftune.run:run")(observe=False, json=json)
+    return _daemon(observe=False, json=json)
 
 
 def observe(*, json: bool = False) -> int:
     """Run the daemon without a single write."""
-    return _call("bpftune.run:run")(observe=True, json=json)
+    return _daemon(observe=True, json=json)
+
+
+def _daemon(*, observe: bool, json: bool) -> int:
+    try:
+        return int(_call("bpftune.run:run")(observe=observe, json=json))
+    except KernelError as error:
+        # Only now, for the daemon has no use for it.
+        needs = _call("bpftune.cli.check:needs")
+        lacking = [answer for answer in needs() if not answer.works]
+        code = ExitCode.UNSUPPORTED if lacking else ExitCode.FAILED
+        raise CommandError(str(error), error.hint, code) from error
 
 
 def _usage_error(message: str, hint: str = "see bpftune --help") -> CommandError:
@@ -128,7 +139,7 @@ def _dispatch(words: Sequence[str]) -> int:
     name, options = _split(words)
     verb = _verb(name)
     if verb.own and words[0] == name:
-        return _call(verb.function)(list(words[1:]))
+        return int(_call(verb.function)(list(words[1:])))
     if "--help" in options or "-h" in options:
         sys.stdout.write(usage())
         return ExitCode.OK
@@ -148,7 +159,7 @@ def _dispatch(words: Sequence[str]) -> int:
             f"run it with sudo: sudo bpftune {name}",
             ExitCode.NOT_PERMITTED,
         )
-    return _call(verb.function)(json="--json" in options)
+    return int(_call(verb.function)(json="--json" in options))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

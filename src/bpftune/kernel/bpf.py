@@ -25,6 +25,7 @@ from bpftune.kernel.libbpf import (
     libbpf,
 )
 from bpftune.kernel.ring_buffer import RingBuffer
+from bpftune.kernel.variable import Variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,37 +42,6 @@ class Program(NamedTuple):
 
     name: str
     section: str
-
-
-class Variable:
-    """A global of a loaded object, shared with its programs."""
-
-    def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
-        """Be the *size* bytes at *offset* of *memory*."""
-        self._memory = memory
-        self._slice = slice(offset, offset + size)
-        self._size = size
-
-    @property
-    def value(self) -> int:
-        """The variable as an unsigned integer."""
-        return int.from_bytes(self._memory[self._slice], sys.byteorder)
-
-    @value.setter
-    def value(self, value: int) -> None:
-        self._memory[self._slice] = value.to_bytes(self._size, sys.byteorder)
-
-    @property
-    def raw(self) -> bytes:
-        """The variable's bytes; a value set must have as many."""
-        return self._memory[self._slice]
-
-    @raw.setter
-    def raw(self, value: bytes) -> None:
-        if len(value) != self._size:
-            msg = f"{len(value)} bytes for a variable of {self._size}"
-            raise ValueError(msg)
-        self._memory[self._slice] = value
 
 
 class BpfObject:
@@ -247,7 +217,10 @@ class BpfObject:
         else:
             link = self._lib["bpf_program__attach"](handle)
         if not link:
-            raise self._error(f"program {program} cannot be attached")
+            error = self._error(f"program {program} cannot be attached")
+            if cgroup_fd >= 0 and error.number == errno.EPERM:
+                error.hint = "another program may be attached there exclusively"
+            raise error
         self._links[program] = link
 
     def iterate(self, program: str) -> bytes:

@@ -12,23 +12,33 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 from bpftune.policy.evidence import Estimate, log_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bpftune.model import SocketSample
 
 LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
-MOST_VOID_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_LOSSY_IN_TRIAL = 6  # a raise that brings loss is not waited for so long
+MOST_EMPTY = 16  # looks, or slices, in which nothing moved
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
 CA_OPEN, CA_RECOVERY, CA_LOSS = 0, 3, 4  # enum tcp_ca_state
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle of *values*, the upper one of two.
+
+    The library's ``statistics`` would import decimals and random numbers too.
+    """
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 class LimitedBy(enum.Enum):
@@ -174,16 +184,22 @@ class Gathering:
     """An epoch in the making: finished slices and the looks of the open one."""
 
     slices: tuple[Slice, ...] = ()
-    void: int = 0
+    lossy: int = 0  # slices void for loss, since the last epoch
+    empty: int = 0  # looks without a socket, and slices in which nothing moved
     first: Mapping[int, SocketSample] | None = None
     looks: tuple[tuple[int, LimitedBy], ...] = ()
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
-    @property
-    def too_lossy(self) -> bool:
-        """So many slices were void that waiting for more is useless."""
-        return self.void > MOST_VOID_SLICES
+    def hopeless(self, *, in_trial: bool) -> str | None:
+        """Return why waiting for the epoch is useless, or None."""
+        if self.empty > MOST_EMPTY:
+            return "no traffic is left to judge it by"
+        if in_trial and self.lossy > MOST_LOSSY_IN_TRIAL:
+            return "it brought lasting loss"
+        if self.lossy > MOST_LOSSY_SLICES:
+            return "too much loss to judge anything"
+        return None
 
 
 def slice_seconds(min_rtt_us: float) -> float:
@@ -199,7 +215,7 @@ def gather(
     An empty look (no sender there) ends the open slice and voids it.
     """
     if not samples:
-        return replace(state, first=None, looks=(), void=state.void + 1), None
+        return replace(state, first=None, looks=(), empty=state.empty + 1), None
     now_ns = samples[0].now_ns
     last = {sample.cookie: sample for sample in samples}
     if state.first is None:
@@ -212,15 +228,21 @@ def gather(
     seconds = (now_ns - state.start_ns) / 1e9
     if seconds < state.length_s:
         return replace(state, looks=looks), None
-    done = _slice(state.first, last, looks, seconds)
     # The last look of a slice is the first of the next: no byte goes uncounted.
-    state = replace(state, first=last, looks=(), start_ns=now_ns)
-    if done is None or done.void:
-        return replace(state, void=state.void + 1), None
+    begun = replace(state, first=last, looks=(), start_ns=now_ns)
+    return _close(begun, _slice(state.first, last, looks, seconds))
+
+
+def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | None]:
+    """Count a finished slice, None if nothing moved in it."""
+    if done is None:
+        return replace(state, empty=state.empty + 1), None
+    if done.void:
+        return replace(state, lossy=state.lossy + 1), None
     slices = (*state.slices, done)
     if len(slices) < SLICES_PER_EPOCH:
         return replace(state, slices=slices), None
-    return replace(state, slices=(), void=0), Epoch(slices)
+    return replace(state, slices=(), lossy=0, empty=0), Epoch(slices)
 
 
 def _slice(

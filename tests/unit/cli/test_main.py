@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from bpftune import __version__, cli
 from bpftune.cli import VERBS, main, usage
+from bpftune.cli.check import Answer
 from bpftune.cli.errors import CommandError, ExitCode, sentence
 from bpftune.kernel.errors import KernelError
 
@@ -130,6 +132,23 @@ def test_errors_are_one_sentence(
     written = capsys.readouterr().err
     assert text in written
     assert len(written.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 1), (False, 5)])
+def test_a_daemon_that_cannot_start_says_whether_it_ever_could(
+    monkeypatch: pytest.MonkeyPatch, *, works: bool, code: int
+) -> None:
+    def fail(**_: object) -> int:
+        raise KernelError("cannot start")
+
+    def find(function: str) -> Callable[..., object]:
+        if function == "bpftune.cli.check:needs":
+            return lambda: [Answer("libbpf", works=works)]
+        return fail if function == "bpftune.run:run" else cli.run
+
+    monkeypatch.setattr(cli, "_call", find)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main(["run"]) == code
 
 
 def test_an_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:

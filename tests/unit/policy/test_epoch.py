@@ -28,7 +28,7 @@ def epochs(world: World, count: int, period_s: float = 0.0625) -> list[Epoch]:
         state, epoch = gather(state, world.look(period_s), world.limit)
         if epoch is not None:
             found.append(epoch)
-        if len(found) == count or state.too_lossy:
+        if len(found) == count or state.hopeless(in_trial=False):
             break
     return found
 
@@ -76,12 +76,21 @@ def test_slices_full_of_loss_are_void_and_end_the_patience() -> None:
     assert epochs(World(rate=40e6, rtt_s=0.2, limit=MIB, loss_share=0.6), 1) == []
 
 
+def test_a_trial_does_not_wait_long_for_loss_to_end() -> None:
+    world, state = World(rate=40e6, rtt_s=0.2, limit=MIB, loss_share=1), Gathering()
+    while not state.hopeless(in_trial=True):
+        state, _ = gather(state, world.look(0.0625), world.limit)
+    assert world.now_s < 6
+    assert state.hopeless(in_trial=True) == "it brought lasting loss"
+    assert state.hopeless(in_trial=False) is None
+
+
 def test_no_socket_at_all_ends_the_patience() -> None:
     state = Gathering()
     for _ in range(100):
         state, epoch = gather(state, (), MIB)
         assert epoch is None
-    assert state.too_lossy
+    assert state.hopeless(in_trial=False) == "no traffic is left to judge it by"
 
 
 def test_a_doubled_rate_is_seen_on_the_same_sockets() -> None:

@@ -120,16 +120,16 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
     if epoch is not None:
         may_climb = not state.climbing(other_than=event.prefix)
         path, verdicts = limit.step(path, epoch, ceiling, now_s, may_climb=may_climb)
-    elif gathering.too_lossy:
-        why = "too much loss, or no traffic left, to judge it"
-        path, verdicts = limit.give_back(path, None, now_s, why, None)
+    hopeless = gathering.hopeless(in_trial=path.climb is not None)
+    if hopeless is not None:
+        path, verdicts = limit.give_back(path, None, now_s, hopeless, None)
     watched = replace(watched, path=path)
     requests = [_request(event.prefix, verdict, facts) for verdict in verdicts]
     if any(isinstance(verdict, limit.Raise) for verdict in verdicts):
         requests.append(Wake(UNUSED, 60))
         state = _grew(state)
         watched = replace(watched, doubt_s=FIRST_DOUBT_S)
-    bored = gathering.too_lossy or path.content >= 2
+    bored = hopeless is not None or path.content >= 2
     if path.climb is None and (bored or now_s < path.wait_until_s):
         return _rested(state, event.prefix, watched, requests, now_s)
     state, more = _renewed(state, event, watched)

@@ -1,0 +1,301 @@
+"""A machine in memory: sysctls per namespace, sockets, events and a clock.
+
+It keeps the promises that ``bpftune.kernel`` makes, and breaks when told to:
+a namespace ends, a write is refused, a sampler fails.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from bpftune.daemon import Daemon
+from bpftune.kernel.errors import KernelError
+from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.sysctl import SysctlError
+from bpftune.kernel.sysctl_files import FileSetting
+from bpftune.model import (
+    Event,
+    Facts,
+    Memory,
+    Netns,
+    NetnsCookie,
+    Prefix,
+    SocketSample,
+    Tunable,
+    Tuner,
+    Value,
+)
+from bpftune.records import Record
+from tests.unit.policy.world import World
+
+if TYPE_CHECKING:
+    from bpftune.machine import Machine
+
+T = TypeVar("T")
+
+MIB = 1 << 20
+GIB = 1 << 30
+TCP_WMEM = Tunable("net.ipv4.tcp_wmem")
+FOUND: Value = (4096, 16384, 4 * MIB)
+HOST = Netns(NetnsCookie(1), "host")
+RED = Netns(NetnsCookie(2), "red")
+BLUE = Netns(NetnsCookie(3), "blue")
+MEMORY = Memory(64 * GIB, 32 * GIB, 0, 64 * GIB)
+
+
+def wmem(largest: int) -> Value:
+    """Return ``tcp_wmem`` with this maximum."""
+    return (*FOUND[:2], largest)
+
+
+def prefix(number: int) -> Prefix:
+    """Return the destination 10.x.y.0/24 of that number."""
+    address = bytes([10, number >> 8, number & 255, 0]) + bytes(12)
+    return Prefix(socket.AF_INET, 24, address)
+
+
+def facts(
+    value: Value = FOUND,
+    *,
+    now_s: float = 1000.0,
+    netns: Netns = HOST,
+    found: Value = FOUND,
+    yielded: Iterable[Tunable] = (),
+    memory: Memory = MEMORY,
+) -> Facts:
+    """Return what is true where ``tcp_wmem`` has *value*."""
+    return Facts(
+        netns,
+        now_s,
+        {TCP_WMEM: value},
+        {TCP_WMEM: found},
+        frozenset(yielded),
+        memory,
+    )
+
+
+@dataclass
+class Clock:
+    """Time passes when it is told to."""
+
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class FakeNamespaces:
+    """Namespaces that exist until they are ended."""
+
+    def __init__(self, *there: Netns) -> None:
+        self.host = HOST
+        self.there = {netns.cookie: netns for netns in (HOST, *there)}
+        self.ended: list[NetnsCookie] = []
+        self.current = HOST.cookie
+        self.entered: list[NetnsCookie] = []
+        self.fd = -1
+
+    def add(self, netns: Netns) -> None:
+        self.there[netns.cookie] = netns
+
+    def end(self, netns: Netns) -> None:
+        del self.there[netns.cookie]
+        self.ended.append(netns.cookie)
+
+    def find(self, cookie: NetnsCookie) -> Netns | None:
+        return self.there.get(cookie)
+
+    def check(self, cookie: NetnsCookie) -> None:
+        if cookie not in self.there:
+            raise NetnsGoneError(f"network namespace #{cookie} ended")
+
+    def everywhere(self) -> list[Netns]:
+        return list(self.there.values())
+
+    def inside(self, cookie: NetnsCookie, do: Callable[[], T]) -> T:
+        self.check(cookie)
+        self.entered.append(cookie)
+        self.current, before = cookie, self.current
+        try:
+            return do()
+        finally:
+            self.current = before
+
+    def gone(self) -> list[NetnsCookie]:
+        ended, self.ended = self.ended, []
+        return ended
+
+    def noticed(self) -> bool:
+        return False
+
+    def undo_prefix(self, cookie: NetnsCookie) -> str:
+        if cookie == HOST.cookie:
+            return ""
+        netns = self.there.get(cookie)
+        return f"ip netns exec {netns.name} " if netns else f"# {cookie} is gone: "
+
+
+class FakeSysctls:
+    """Sysctls per namespace; ``tcp_wmem`` is in each unless it is taken out."""
+
+    def __init__(self, namespaces: FakeNamespaces) -> None:
+        self.namespaces = namespaces
+        self.values: dict[tuple[NetnsCookie, str], Value] = {}
+        self.missing: set[tuple[NetnsCookie, str]] = set()
+        self.writes: list[tuple[NetnsCookie, str, Value]] = []
+        self.refusing: KernelError | None = None
+        self.unreadable: KernelError | None = None
+        self.before_write: Callable[[], None] | None = None
+        self.forgotten: list[NetnsCookie] = []
+
+    def exists(self, cookie: NetnsCookie, name: str) -> bool:
+        self.namespaces.check(cookie)
+        return (cookie, name) not in self.missing
+
+    def read(self, cookie: NetnsCookie, name: str) -> Value:
+        self.namespaces.check(cookie)
+        if self.unreadable is not None:
+            raise self.unreadable
+        if (cookie, name) in self.missing:
+            raise SysctlError(f"{name} cannot be opened: No such file or directory", 2)
+        return self.values.get((cookie, name), FOUND)
+
+    def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
+        if self.before_write is not None:
+            before_write, self.before_write = self.before_write, None
+            before_write()
+        self.namespaces.check(cookie)
+        if self.refusing is not None:
+            raise self.refusing
+        self.writes.append((cookie, name, value))
+        self.values[cookie, name] = value
+        return value
+
+    def forget(self, cookie: NetnsCookie) -> None:
+        self.forgotten.append(cookie)
+
+    def by_admin(self, netns: Netns, value: Value, name: str = TCP_WMEM.name) -> None:
+        """Set *value* as anybody but the daemon would."""
+        self.values[netns.cookie, name] = value
+
+    def largest(self, netns: Netns) -> int:
+        """Return the maximum of ``tcp_wmem`` as it is now."""
+        return self.values.get((netns.cookie, TCP_WMEM.name), FOUND)[2]
+
+
+class FakeLoader:
+    """Events wait here until they are drained."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Tuner, Event]] = deque()
+        self.losses: dict[str, dict[str, int]] = {}
+        self.iterated: list[tuple[str, str, NetnsCookie]] = []
+        self.namespaces: FakeNamespaces | None = None
+        self.broken: dict[NetnsCookie, KernelError] = {}
+
+    def queue(self, tuner: Tuner, *events: Event) -> None:
+        self.waiting.extend((tuner, event) for event in events)
+
+    def events(self) -> list[tuple[Tuner, Event]]:
+        drained = list(self.waiting)
+        self.waiting.clear()
+        return drained
+
+    def lost(self) -> dict[str, dict[str, int]]:
+        return self.losses
+
+    def iterate(self, tuner: Tuner, program: str) -> bytes:
+        cookie = self.namespaces.current if self.namespaces else HOST.cookie
+        if cookie in self.broken:
+            raise self.broken[cookie]
+        self.iterated.append((tuner.name, program, cookie))
+        return b""
+
+
+@dataclass
+class FakeSockets:
+    """Senders of synthetic worlds, under the limit that is in force."""
+
+    clock: Clock
+    namespaces: FakeNamespaces
+    sysctls: FakeSysctls
+    worlds: dict[tuple[NetnsCookie, Prefix], World] = field(default_factory=dict)
+    failing: KernelError | None = None
+
+    def sample(
+        self, wanted: Prefix | None = None, sndbuf_bytes: int = 0
+    ) -> tuple[SocketSample, ...]:
+        if self.failing is not None:
+            raise self.failing
+        here = self.namespaces.current
+        seen: list[SocketSample] = []
+        for (cookie, to), world in self.worlds.items():
+            if cookie == here and wanted in (None, to):
+                world.limit = self.sysctls.read(here, TCP_WMEM.name)[2]
+                seen += world.look(self.clock.now_s - world.now_s)
+        return tuple(one for one in seen if one.sndbuf_bytes >= sndbuf_bytes)
+
+
+class FakeMachine:
+    """All that the daemon knows of a machine."""
+
+    def __init__(self, *namespaces: Netns) -> None:
+        self.clock = Clock()
+        self.namespaces = FakeNamespaces(*namespaces)
+        self.sysctls = FakeSysctls(self.namespaces)
+        self.loader = FakeLoader()
+        self.loader.namespaces = self.namespaces
+        self.sockets = FakeSockets(self.clock, self.namespaces, self.sysctls)
+        self.admins_values: dict[str, FileSetting] = {}
+        self.verdicts: dict[str, list[object]] = {}
+        self.records: list[Record] = []
+
+    def works(self, tuner: Tuner, program: str) -> bool:
+        del tuner, program
+        return True
+
+    def set_in_file(self, tunable: Tunable, value: str, file: str, line: int) -> None:
+        """Let a line of the admin's sysctl files set *tunable*."""
+        setting = FileSetting(tunable.name, value, Path(file), line)
+        self.admins_values[tunable.name] = setting
+
+    def daemon(
+        self, *tuners: Tuner, observe: bool = False, only_netns: str = ""
+    ) -> Daemon:
+        """Return a daemon on this machine; its records go to ``records``."""
+        return Daemon(
+            cast("Machine", self),
+            list(tuners),
+            self.records.append,
+            observe=observe,
+            only_netns=only_netns,
+            clock=self.clock,
+        )
+
+    def kinds(self) -> list[str]:
+        """Return what kinds of records were told."""
+        return [record.record for record in self.records]
+
+    def told(self, kind: str) -> list[Record]:
+        """Return the records of one kind."""
+        return [record for record in self.records if record.record == kind]
+
+    def let_pass(self, daemon: Daemon, seconds: float) -> None:
+        """Let the daemon do for *seconds* whatever becomes due."""
+        end_s = self.clock.now_s + seconds
+        while True:
+            due_s = daemon.turn()
+            if due_s > end_s:
+                self.clock.now_s = end_s
+                return
+            self.clock.now_s = max(self.clock.now_s, due_s)
+
+
+def evidence_of(record: Record) -> Mapping[str, object]:
+    """Return the evidence in *record*."""
+    return cast("Mapping[str, object]", record.extra["evidence"])
