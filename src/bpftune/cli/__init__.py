@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from bpftune import __version__
 from bpftune.cli.errors import CommandError, ExitCode, sentence
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import (
+    KernelError,
+    NotPermittedError,
+    UnsupportedError,
+)
 from bpftune.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -170,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         return _fail(sentence(str(error), error.hint), error.code)
     except KernelError as error:
-        return _fail(sentence(str(error), error.hint), ExitCode.FAILED)
+        return _fail(sentence(str(error), error.hint), _code(error))
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would complain when
         # it flushes standard output at the end.
@@ -179,6 +183,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
     return code
+
+
+def _code(error: KernelError) -> ExitCode:
+    if isinstance(error, UnsupportedError):
+        return ExitCode.UNSUPPORTED
+    if isinstance(error, NotPermittedError):
+        return ExitCode.NOT_PERMITTED
+    return ExitCode.FAILED
 
 
 def _fail(text: str, code: ExitCode) -> int:
