@@ -127,7 +127,7 @@ class Machine:
                     tuner,
                     tuner.bpf_object,
                     tuner.events,
-                    {"own_tgid": self.own_tgid},
+                    {"own_tgid": self.own_tgid, "no_cgroup2": self.cgroup_fd < 0},
                     self.cgroup_fd,
                 )
                 self._watch_sysctls(tuner, names)

@@ -30,7 +30,10 @@ def path(
 ) -> tuple[Namespace, Link]:
     """Return the sender's namespace and a path on which 64 KiB is too little."""
     sender, receiver = ends(lab, role)
-    return sender, lab.emulated_link(sender, receiver, rate_bits_per_s, rtt_ns)
+    link = lab.emulated_link(
+        sender, receiver, rate_bits_per_s=rate_bits_per_s, rtt_ns=rtt_ns
+    )
+    return sender, link
 
 
 def wait_busy(flows: Flows, acked_bytes: int = 200_000) -> None:
