@@ -94,23 +94,12 @@ def _call(function: str) -> Callable[..., Any]:
 
 def run(*, json: bool = False) -> int:
     """Run the daemon."""
-    return _daemon(observe=False, json=json)
+    return int(_call("bpftune.run:run")(observe=False, json=json))
 
 
 def observe(*, json: bool = False) -> int:
     """Run the daemon without a single write."""
-    return _daemon(observe=True, json=json)
-
-
-def _daemon(*, observe: bool, json: bool) -> int:
-    try:
-        return int(_call("bpftune.run:run")(observe=observe, json=json))
-    except KernelError as error:
-        # Only now, for the daemon has no use for it.
-        needs = _call("bpftune.cli.check:needs")
-        lacking = [answer for answer in needs() if not answer.works]
-        code = ExitCode.UNSUPPORTED if lacking else ExitCode.FAILED
-        raise CommandError(str(error), error.hint, code) from error
+    return int(_call("bpftune.run:run")(observe=True, json=json))
 
 
 def _usage_error(message: str, hint: str = "see bpftune --help") -> CommandError:
