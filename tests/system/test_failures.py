@@ -14,10 +14,11 @@ from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
 from tests.system.admin import write
 from tests.system.conftest import Start
-from tests.system.daemon import Daemon, command, environment, value
+from tests.system.daemon import WMEM, Daemon, command, environment, value
 from tests.system.paths import SMALL, path, wait_busy
 
 CHOSEN = "4096 16384 100000"
+RMEM = "4096 131072 200000"
 MOUNTS = ("unshare", "--mount", "--propagation", "slave", "sh", "-c")
 
 
@@ -138,13 +139,25 @@ class Late(Tuner):
 tuner = Late(name="late", summary="fails when it begins")
 """,
     "deciding": """
-from bpftune.model import Tuner, Wake
+from bpftune.model import Tunable, Tuner
 class Deciding(Tuner):
-    def init(self, facts):
-        return [Wake("now", 0.0)]
     def event_handler(self, event, facts):
         raise ValueError("no idea")
-tuner = Deciding(name="deciding", summary="fails when it decides")
+rmem = Tunable("net.ipv4.tcp_rmem")
+tuner = Deciding("deciding", "fails when it decides", tunables=(rmem,))
+""",
+    "asking": """
+from bpftune.model import Change, Tunable, Tuner
+class Asking(Tuner):
+    def init(self, facts):
+        return [Change(self.tunables[0], None, why="")]
+notsent = Tunable("net.ipv4.tcp_notsent_lowat")
+tuner = Asking("asking", "asks for what is no value", tunables=(notsent,))
+""",
+    "reading": """
+from bpftune.model import Tunable, Tuner
+text = Tunable("net.ipv4.tcp_congestion_control")
+tuner = Tuner("reading", "has a tunable that is no number", tunables=(text,))
 """,
     "ending": """
 from bpftune.model import Tuner
@@ -173,14 +186,18 @@ def test_goes_on_without_tuners_that_break(
         install(tmp_path, name, source)
     netns = lab.namespace("a")
     daemon = start({"PYTHONPATH": str(tmp_path)})
+    write(netns, RMEM, name="net.ipv4.tcp_rmem")
+    daemon.wait_for(lambda one: one["tuner"] == "deciding", 3)
     write(netns, CHOSEN)
-    daemon.wait_kind("yielded", netns, 3)
+    daemon.wait_for(lambda one: one["tunable"] == WMEM, 3)
     daemon.stop()
     assert daemon.process.returncode == 0
     degraded = {one["tuner"]: one["why"] for one in daemon.of_kind("degraded")}
     assert degraded.keys() == BROKEN.keys()
     assert "RuntimeError: no luck" in degraded["at_import"]
     assert "switched off" in degraded["late"]
+    assert "switched off" in degraded["asking"]
+    assert "net.ipv4.tcp_congestion_control is not a number" in degraded["reading"]
     assert "ValueError: no idea" in degraded["deciding"]
     assert not daemon.other
 
