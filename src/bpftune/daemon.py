@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
 from bpftune.agenda import MINUTE_S, Agenda
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from bpftune.ledger import Entry
     from bpftune.machine import Machine
 
+ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
 
 
@@ -89,6 +91,7 @@ class Daemon:
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
+        self._next_gone_s = inf
         self._memory = memory_facts()
         self._memory_s = clock()
 
@@ -300,8 +303,16 @@ class Daemon:
         if now_s >= self._next_minute_s:
             self._next_minute_s = (now_s // MINUTE_S + 1) * MINUTE_S
             self._each_minute()
+        if now_s >= self._next_gone_s:
+            self._forget_ended()
         due_s = self.agenda.next_s()
-        return self._next_minute_s if due_s is None else min(due_s, self._next_minute_s)
+        return min(
+            inf if due_s is None else due_s, self._next_minute_s, self._next_gone_s
+        )
+
+    def names_changed(self) -> None:
+        """Look soon which namespaces ended: their names came or went."""
+        self._next_gone_s = min(self._next_gone_s, self.clock() + ENDED_S)
 
     def _recheck(self, cookie: NetnsCookie, recheck: Recheck) -> None:
         try:
@@ -338,10 +349,14 @@ class Daemon:
         self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
 
     def _each_minute(self) -> None:
-        for cookie in self.machine.namespaces.gone():
-            self._forget(cookie)
+        self._forget_ended()
         self._handle_changes(self.reconciler.some())
         self.tell_losses()
+
+    def _forget_ended(self) -> None:
+        self._next_gone_s = inf
+        for cookie in self.machine.namespaces.gone():
+            self._forget(cookie)
 
     def tell_losses(self) -> None:
         """Say what was lost since it was said last, by cause."""

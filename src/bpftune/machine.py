@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpftune.kernel.cgroup import cgroup2_root
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import (
+    KernelError,
+    NotPermittedError,
+    UnsupportedError,
+)
 from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
@@ -75,7 +79,9 @@ class Machine:
         self._host = Tuner("host", "what the daemon itself asks the kernel")
         # Host processes are left out in BPF: most are.
         constants = {"host_cookie": cookie_here()}
-        self.loader.add(self._host, HOST_OBJECT, (SelfTest,), constants)
+        verdicts = self.loader.add(self._host, HOST_OBJECT, (SelfTest,), constants)
+        if not any(verdict.works for verdict in verdicts):
+            raise _unusable(verdicts[0].reason)
         self.loader.object(self._host).run("who_am_i")
         for _, event in self.loader.events():
             if isinstance(event, SelfTest):
@@ -121,7 +127,7 @@ class Machine:
                     tuner,
                     tuner.bpf_object,
                     tuner.events,
-                    {"own_tgid": self.own_tgid},
+                    {"own_tgid": self.own_tgid, "no_cgroup2": self.cgroup_fd < 0},
                     self.cgroup_fd,
                 )
                 self._watch_sysctls(tuner, names)
@@ -156,3 +162,17 @@ class Machine:
             verdict.works and verdict.program == program
             for verdict in self.verdicts.get(tuner.name, [])
         )
+
+
+def _unusable(reason: str) -> KernelError:
+    """Return what it means that not even our own programs can be loaded."""
+    if "EPERM" in reason:
+        return NotPermittedError(
+            f"BPF programs may not be loaded: {reason}",
+            "it takes root with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and "
+            "CAP_SYS_ADMIN; in a container, those of the host",
+        )
+    return UnsupportedError(
+        f"BPF programs cannot be loaded: {reason}",
+        "run 'bpftune check' to see what is missing",
+    )

@@ -18,6 +18,7 @@ from bpftune.daemon import Daemon
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
 from bpftune.records import Record, Sink
+from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def lock(directory: Path, stack: ExitStack) -> None:
     """Take the lock that keeps a second daemon away. Raises KernelError."""
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = stack.enter_context((directory / "lock").open("a"))
+        file = stack.enter_context((directory / "lock").open("a+"))
     except OSError as error:
         raise KernelError(
             f"cannot use {directory}: {error.strerror}",
@@ -48,10 +49,15 @@ def lock(directory: Path, stack: ExitStack) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        file.seek(0)
         raise SecondDaemonError(
             "another bpftune daemon is running on this machine",
-            f"stop it first; it holds {directory / 'lock'}",
+            f"stop it first; process {printable(file.readline(32).strip()) or '?'} "
+            f"holds {directory / 'lock'}",
         ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
 
 
 def run(*, observe: bool = False, json: bool = False) -> int:
@@ -133,6 +139,6 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return
-                if key.fd == machine.namespaces.fd:
-                    machine.namespaces.noticed()
+                if key.fd == machine.namespaces.fd and machine.namespaces.noticed():
+                    daemon.names_changed()
             sink.tick()

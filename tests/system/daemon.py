@@ -59,6 +59,7 @@ class Daemon:
         prefix: Sequence[str] = (),
     ) -> None:
         """Start it, under the command *prefix* if any; does not wait for it."""
+        self.run_dir = run_dir
         self.records: list[Told] = []
         self.other: list[str] = []
         self._ended = False

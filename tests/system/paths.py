@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tests.system.daemon import WMEM, wait_until
+
 from bpftune.lab.link import Link
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Flows
-from tests.system.daemon import WMEM, wait_until
 
 SMALL = (4096, 16384, 65536)
 SMALL_TEXT = " ".join(map(str, SMALL))
@@ -30,7 +31,10 @@ def path(
 ) -> tuple[Namespace, Link]:
     """Return the sender's namespace and a path on which 64 KiB is too little."""
     sender, receiver = ends(lab, role)
-    return sender, lab.emulated_link(sender, receiver, rate_bits_per_s, rtt_ns)
+    link = lab.emulated_link(
+        sender, receiver, rate_bits_per_s=rate_bits_per_s, rtt_ns=rtt_ns
+    )
+    return sender, link
 
 
 def wait_busy(flows: Flows, acked_bytes: int = 200_000) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
-
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 from tests.system.conftest import Start
 from tests.system.daemon import FIELDS, WMEM, value
 from tests.system.paths import MBIT, MS, SMALL, ends, path, wait_busy
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 
 
 @pytest.mark.slow
@@ -36,7 +36,7 @@ def test_raises_what_holds_back_a_sender_older_than_the_daemon(
     assert change["new"] == [*SMALL[:2], 2 * SMALL[2]]
     assert "held back" in change["why"]
     assert change["change"]
-    assert datetime.datetime.fromisoformat(change["time"]).utcoffset() is not None
+    assert dt.datetime.fromisoformat(change["time"]).utcoffset() is not None
 
     kept = daemon.wait_kind("kept", sender, 20)
     assert kept["proved"] is True

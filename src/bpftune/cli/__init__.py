@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from bpftune import __version__
 from bpftune.cli.errors import CommandError, ExitCode, sentence
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import (
+    KernelError,
+    NotPermittedError,
+    UnsupportedError,
+)
 from bpftune.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -90,23 +94,12 @@ def _call(function: str) -> Callable[..., Any]:
 
 def run(*, json: bool = False) -> int:
     """Run the daemon."""
-    return _daemon(observe=False, json=json)
+    return int(_call("bpftune.run:run")(observe=False, json=json))
 
 
 def observe(*, json: bool = False) -> int:
     """Run the daemon without a single write."""
-    return _daemon(observe=True, json=json)
-
-
-def _daemon(*, observe: bool, json: bool) -> int:
-    try:
-        return int(_call("bpftune.run:run")(observe=observe, json=json))
-    except KernelError as error:
-        # Only now, for the daemon has no use for it.
-        needs = _call("bpftune.cli.check:needs")
-        lacking = [answer for answer in needs() if not answer.works]
-        code = ExitCode.UNSUPPORTED if lacking else ExitCode.FAILED
-        raise CommandError(str(error), error.hint, code) from error
+    return int(_call("bpftune.run:run")(observe=True, json=json))
 
 
 def _usage_error(message: str, hint: str = "see bpftune --help") -> CommandError:
@@ -170,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         return _fail(sentence(str(error), error.hint), error.code)
     except KernelError as error:
-        return _fail(sentence(str(error), error.hint), ExitCode.FAILED)
+        return _fail(sentence(str(error), error.hint), _code(error))
     except BrokenPipeError:
         # The reader (head, less) has seen enough. Python would complain when
         # it flushes standard output at the end.
@@ -179,6 +172,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
     return code
+
+
+def _code(error: KernelError) -> ExitCode:
+    if isinstance(error, UnsupportedError):
+        return ExitCode.UNSUPPORTED
+    if isinstance(error, NotPermittedError):
+        return ExitCode.NOT_PERMITTED
+    return ExitCode.FAILED
 
 
 def _fail(text: str, code: ExitCode) -> int:

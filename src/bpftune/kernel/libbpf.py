@@ -24,7 +24,7 @@ from ctypes import (
 )
 from typing import Any
 
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import UnsupportedError
 
 OLDEST = (1, 1)
 """The oldest libbpf that has everything (that of Debian 12)."""
@@ -32,7 +32,7 @@ OLDEST = (1, 1)
 _INSTALL = "install libbpf 1.1 or newer: apt install libbpf1, or dnf install libbpf"
 
 
-class LibbpfMissing(KernelError):  # noqa: N818 - it is what it is called
+class LibbpfMissing(UnsupportedError):  # noqa: N818 - it is what it is called
     """There is no libbpf, or it is too old."""
 
 

@@ -112,6 +112,8 @@ class Scanner:
 
     def _mounts(self) -> Iterator[tuple[str, str | None]]:
         """Yield paths of bound namespaces and their names, named ones first."""
+        # Read before the names: what is mounted then has its name already.
+        mounts = mountinfo.MOUNTINFO.read_bytes()
         try:
             # Links to /proc/PID/ns/net are found here only.
             with os.scandir(self._run_netns) as entries:
@@ -119,7 +121,7 @@ class Scanner:
         except OSError:
             paths = {}
         yield from sorted(paths.items())
-        for mount in mountinfo.parse(mountinfo.MOUNTINFO.read_bytes()):
+        for mount in mountinfo.parse(mounts):
             is_net = mount.kind == "nsfs" and mount.root.startswith("net:")
             if is_net and mount.point not in paths:
                 yield mount.point, None

@@ -8,9 +8,9 @@ import pytest
 
 from bpftune import __version__, cli
 from bpftune.cli import VERBS, main, usage
-from bpftune.cli.check import Answer
 from bpftune.cli.errors import CommandError, ExitCode, sentence
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import KernelError, NotPermittedError, UnsupportedError
+from bpftune.kernel.libbpf import LibbpfMissing
 
 
 @pytest.fixture
@@ -134,16 +134,22 @@ def test_errors_are_one_sentence(
     assert len(written.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("works", "code"), [(True, 1), (False, 5)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KernelError("cannot start"), 1),
+        (NotPermittedError("cannot start"), 4),
+        (UnsupportedError("cannot start"), 5),
+        (LibbpfMissing("cannot start"), 5),
+    ],
+)
 def test_a_daemon_that_cannot_start_says_whether_it_ever_could(
-    monkeypatch: pytest.MonkeyPatch, *, works: bool, code: int
+    monkeypatch: pytest.MonkeyPatch, error: KernelError, code: int
 ) -> None:
     def fail(**_: object) -> int:
-        raise KernelError("cannot start")
+        raise error
 
     def find(function: str) -> Callable[..., object]:
-        if function == "bpftune.cli.check:needs":
-            return lambda: [Answer("libbpf", works=works)]
         return fail if function == "bpftune.run:run" else cli.run
 
     monkeypatch.setattr(cli, "_call", find)
