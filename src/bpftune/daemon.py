@@ -116,8 +116,8 @@ class Daemon:
                 self._pending.appendleft((tuner, event))
                 self._queue_changes(facts)
                 return
-            for request in self._decide(tuner, event, facts):
-                self._carry_out(tuner, cookie, request, facts)
+            requests = self._decide(tuner, event, facts)
+            self._carry_out_all(tuner, cookie, requests, facts)
         except NetnsGoneError:
             # Never applied to another namespace, least of all to the host's.
             self.lost["network namespace gone"] += 1
@@ -177,6 +177,17 @@ class Daemon:
         self.carrier.settle(tuner.name, "its tuner failed")
         why = f"switched off, the other tuners go on: {why}"
         self.tell(Record("degraded", why, tuner.name))
+
+    def _carry_out_all(
+        self, tuner: Tuner, cookie: NetnsCookie, requests: list[Request], facts: Facts
+    ) -> None:
+        try:
+            for request in requests:
+                self._carry_out(tuner, cookie, request, facts)
+        except KernelError:
+            raise
+        except Exception as error:  # noqa: BLE001  a plugin may ask for anything
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
 
     def _carry_out(
         self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
@@ -240,17 +251,32 @@ class Daemon:
         host = self.machine.namespaces.host
         for tuner in list(self.tuners):
             for tunable in tuner.tunables:
-                self._begin_with(tuner, host, tunable.name)
+                try:
+                    self._begin_with(tuner, host, tunable.name)
+                except KernelError as error:
+                    self.tell(Record("degraded", str(error), tuner.name))
         for tuner in list(self.tuners):
-            facts = self._facts(tuner, host.cookie)
-            if isinstance(facts, Facts):
-                for request in tuner.init(facts):
-                    self._carry_out(tuner, host.cookie, request, facts)
+            self._begin(tuner, host.cookie)
         self.drain()
+
+    def _begin(self, tuner: Tuner, cookie: NetnsCookie) -> None:
+        while isinstance(facts := self._facts(tuner, cookie), list):
+            self._handle_changes(facts)
+        try:
+            requests = list(tuner.init(facts))
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
+            return
+        try:
+            self._carry_out_all(tuner, cookie, requests, facts)
+        except KernelError as error:
+            self.tell(Record("degraded", str(error), tuner.name))
 
     def _begin_with(self, tuner: Tuner, host: Netns, name: str) -> None:
         tunable = next(t for t in tuner.tunables if t.name == name)
         entry = self.reconciler.meet(tuner, host.cookie, tunable)
+        if entry is None and self.machine.sysctls.exists(host.cookie, name):
+            self.machine.sysctls.read(host.cookie, name)  # says why it cannot
         setting = self.machine.admins_values.get(name)
         if entry is not None and setting is not None:
             why = f"{setting.file} line {setting.line} sets it"
