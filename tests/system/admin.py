@@ -12,8 +12,9 @@ import os
 import subprocess
 import sys
 
-from bpftune.lab.namespaces import Namespace
 from tests.system.daemon import WMEM
+
+from bpftune.lab.namespaces import Namespace
 
 _SCRIPT = """
 import ctypes, os, sys

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.system.daemon import Daemon
 
 from bpftune.lab.network import Lab
-from tests.system.daemon import Daemon
 
 Start = Callable[..., Daemon]
 

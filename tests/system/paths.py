@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from tests.system.daemon import WMEM, wait_until
+
 from bpftune.lab.link import Link
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Flows
-from tests.system.daemon import WMEM, wait_until
 
 SMALL = (4096, 16384, 65536)
 SMALL_TEXT = " ".join(map(str, SMALL))

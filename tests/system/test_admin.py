@@ -8,13 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk
 from tests.system.admin import write
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, value
 from tests.system.paths import SMALL, SMALL_TEXT, path
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
 
 CHOSEN = "4096 16384 100000"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.system.conftest import Start
 from tests.system.daemon import Daemon
 

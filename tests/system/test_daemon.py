@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 
 import pytest
-
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 from tests.system.conftest import Start
 from tests.system.daemon import FIELDS, WMEM, value
 from tests.system.paths import MBIT, MS, SMALL, ends, path, wait_busy
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 
 
 @pytest.mark.slow

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk
 from tests.system.admin import write
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, Daemon, command, environment, value
 from tests.system.paths import SMALL, path, wait_busy
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
 
 CHOSEN = "4096 16384 100000"
 RMEM = "4096 131072 200000"

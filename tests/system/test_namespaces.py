@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from bpftune.lab.namespaces import Namespace, set_namespace
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk
 from tests.system.admin import write
 from tests.system.conftest import Start
 from tests.system.daemon import OURS, WMEM, Daemon, name_in, value, wait_until
 from tests.system.paths import SMALL, path
+
+from bpftune.lab.namespaces import Namespace, set_namespace
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
 
 CHOSEN = "4096 16384 100000"
 CLONE_NEWNET, MS_BIND, MNT_DETACH = 0x40000000, 4096, 2

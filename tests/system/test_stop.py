@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, Daemon, value, wait_until
 from tests.system.paths import MS, SMALL, path
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
 
 IN_TIME_S = 2.0
 
