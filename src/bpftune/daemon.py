@@ -122,8 +122,8 @@ class Daemon:
                 self._pending.appendleft((tuner, event))
                 self._queue_changes(facts)
                 return
-            for request in self._ask(tuner, tuner.event_handler, event, facts):
-                self._carry_out(tuner, cookie, request, facts)
+            requests = self._ask(tuner, tuner.event_handler, event, facts)
+            self._carry_out_all(tuner, cookie, requests, facts)
         except NetnsGoneError:
             # Never applied to another namespace, least of all to the host's.
             self.lost["network namespace gone"] += 1
@@ -188,6 +188,17 @@ class Daemon:
         self.carrier.settle(tuner.name, "its tuner failed")
         why = f"switched off, the other tuners go on: {why}"
         self.tell(Record("degraded", why, tuner.name))
+
+    def _carry_out_all(
+        self, tuner: Tuner, cookie: NetnsCookie, requests: list[Request], facts: Facts
+    ) -> None:
+        try:
+            for request in requests:
+                self._carry_out(tuner, cookie, request, facts)
+        except KernelError:
+            raise
+        except Exception as error:  # noqa: BLE001  a plugin may ask for anything
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
 
     def _carry_out(
         self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
@@ -262,15 +273,24 @@ class Daemon:
 
     def _begin(self, tuner: Tuner, cookie: NetnsCookie) -> None:
         try:
-            facts = self._facts(tuner, cookie)
-            while isinstance(facts, list):
+            while isinstance(facts := self._facts(tuner, cookie), list):
                 self._handle_changes(facts)
-                facts = self._facts(tuner, cookie)
-            for request in self._ask(tuner, tuner.init, facts):
-                if isinstance(request, Survey) or not self._is_outside(cookie):
-                    self._carry_out(tuner, cookie, request, facts)
+            requests = [
+                request
+                for request in self._ask(tuner, tuner.init, facts)
+                if isinstance(request, Survey) or not self._is_outside(cookie)
+            ]
+            self._carry_out_all(tuner, cookie, requests, facts)
+            for tunable in tuner.tunables:
+                if tunable not in facts.values:
+                    self._say_why_not(cookie, tunable)
         except KernelError as error:
             self.tell(Record("degraded", str(error), tuner.name))
+
+    def _say_why_not(self, cookie: NetnsCookie, tunable: Tunable) -> None:
+        """Read what could not be met, for the error; what is missing is none."""
+        if self.machine.sysctls.exists(cookie, tunable.name):
+            self.machine.sysctls.read(cookie, tunable.name)
 
     def _meet(
         self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.sysctl import SysctlError
 from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Reconciler:
         self._next = 0
 
     def meet(self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable) -> Entry | None:
-        """Return the entry of *tunable*; None if the namespace has no such file."""
+        """Return the entry of *tunable*; None if it cannot be read there."""
         entry = self._ledger.get(cookie, tunable)
         if entry is not None:
             return entry
@@ -44,7 +45,10 @@ class Reconciler:
         if not self._sysctls.exists(cookie, tunable.name):
             return None
         self._make_room()
-        now = self._sysctls.read(cookie, tunable.name)
+        try:
+            now = self._sysctls.read(cookie, tunable.name)
+        except SysctlError:
+            return None
         return self._ledger.meet(netns, tunable, tuner.name, now)
 
     def _make_room(self) -> None:
