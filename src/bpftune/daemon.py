@@ -12,12 +12,13 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from bpftune.agenda import MINUTE_S, Agenda
+from bpftune.agenda import MINUTE_S, Agenda, Looking
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.ledger import Ledger
+from bpftune.looks import Looks
 from bpftune.model import (
     Change,
     Event,
@@ -74,6 +75,7 @@ class Daemon:
         self._only_netns = only_netns
         self.ledger = Ledger()
         self.agenda = Agenda()
+        self.looks = Looks(machine.sockets, machine.namespaces)
         self.lost: Counter[str] = Counter()
         self.carrier = Carrier(
             self.ledger,
@@ -267,7 +269,9 @@ class Daemon:
         for one in self.agenda.due_rechecks(now_s):
             self._recheck(one.cookie, one.recheck)
         for look in self.agenda.due_looks(now_s):
-            self._look(look.tuner, look.cookie, look.watch, look.left)
+            self._look(look, now_s)
+        if not self.agenda.is_looking:
+            self.looks.rest()
         if now_s >= self._next_minute_s:
             self._next_minute_s = (now_s // MINUTE_S + 1) * MINUTE_S
             self._each_minute()
@@ -288,18 +292,19 @@ class Daemon:
         while self._pending:
             self.handle(*self._pending.popleft())
 
-    def _look(self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int) -> None:
-        """Sample the senders of a namespace from inside."""
-        sockets = self.machine.sockets
+    def _look(self, look: Looking, now_s: float) -> None:
+        """Sample the senders that a watch asked for."""
+        cookie, prefix = look.cookie, look.watch.prefix
         try:
-            seen = self.machine.namespaces.inside(
-                cookie, lambda: sockets.sample(watch.prefix, watch.sndbuf_bytes)
-            )
+            seen = self.looks.take(look, now_s)
         except NetnsGoneError:
             self.lost["network namespace gone"] += 1
             self._forget(cookie)
             return
-        self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
+        except KernelError:
+            self.lost["senders could not be sampled"] += 1
+            seen = ()
+        self.handle(look.tuner, Sampled(cookie, prefix, seen, look.left))
 
     def _each_minute(self) -> None:
         for cookie in self.machine.namespaces.gone():
