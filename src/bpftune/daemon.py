@@ -294,17 +294,14 @@ class Daemon:
 
     def _look(self, look: Looking, now_s: float) -> None:
         """Sample the senders that a watch asked for."""
-        cookie, prefix = look.cookie, look.watch.prefix
+        tuner, cookie, watch, left = look.tuner, look.cookie, look.watch, look.left
         try:
             seen = self.looks.take(look, now_s)
         except NetnsGoneError:
             self.lost["network namespace gone"] += 1
             self._forget(cookie)
             return
-        except KernelError:
-            self.lost["senders could not be sampled"] += 1
-            seen = ()
-        self.handle(look.tuner, Sampled(cookie, prefix, seen, look.left))
+        self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
 
     def _each_minute(self) -> None:
         for cookie in self.machine.namespaces.gone():

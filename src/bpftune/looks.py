@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from bpftune.kernel.errors import KernelError
 
 if TYPE_CHECKING:
     from bpftune.agenda import Looking
@@ -39,7 +42,8 @@ class Looks:
         return seen
 
     def rest(self) -> None:
-        """Nobody watches: leave nothing on the sockets. Raises KernelError."""
+        """Nobody watches: leave nothing on the sockets."""
         if self._marks:
-            self._marks = False
-            self._sockets.unmark()
+            with suppress(KernelError):  # tried again at the next rest
+                self._sockets.unmark()
+                self._marks = False
