@@ -14,12 +14,13 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from bpftune.agenda import MINUTE_S, Agenda
+from bpftune.agenda import MINUTE_S, Agenda, Looking
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.ledger import Ledger
+from bpftune.looks import Looks
 from bpftune.model import (
     Change,
     Event,
@@ -79,6 +80,7 @@ class Daemon:
         self._only_netns = only_netns
         self.ledger = Ledger()
         self.agenda = Agenda()
+        self.looks = Looks(machine.sockets, machine.namespaces)
         self.lost: Counter[str] = Counter()
         self.carrier = Carrier(
             self.ledger,
@@ -319,7 +321,9 @@ class Daemon:
         for one in self.agenda.due_rechecks(now_s):
             self._recheck(one.cookie, one.recheck)
         for look in self.agenda.due_looks(now_s):
-            self._look(look.tuner, look.cookie, look.watch, look.left)
+            self._look(look, now_s)
+        if not self.agenda.is_looking:
+            self.looks.rest()
         if now_s >= self._next_minute_s:
             self._next_minute_s = (now_s // MINUTE_S + 1) * MINUTE_S
             self._each_minute()
@@ -350,13 +354,11 @@ class Daemon:
         self._queue_changes(changed)
         self._handle_pending()
 
-    def _look(self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int) -> None:
-        """Sample the senders of a namespace from inside."""
-        sockets = self.machine.sockets
+    def _look(self, look: Looking, now_s: float) -> None:
+        """Sample the senders that a watch asked for."""
+        tuner, cookie, watch, left = look.tuner, look.cookie, look.watch, look.left
         try:
-            seen = self.machine.namespaces.inside(
-                cookie, lambda: sockets.sample(watch.prefix, watch.sndbuf_bytes)
-            )
+            seen = self.looks.take(look, now_s)
         except NetnsGoneError:
             self.lost["network namespace gone"] += 1
             self._forget(cookie)
