@@ -25,7 +25,6 @@ LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
 MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
-MOST_LOSSY_IN_TRIAL = 6  # a raise that brings loss is not waited for so long
 MOST_EMPTY = 16  # looks, or slices, in which nothing moved
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
@@ -200,10 +199,9 @@ class Gathering:
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
-    def murky_epoch(self) -> Epoch | None:
-        """Return an epoch of void slices, once a trial met too many."""
-        if self.lossy <= MOST_LOSSY_IN_TRIAL:
-            return None
+    @property
+    def murky_epoch(self) -> Epoch:
+        """An epoch of the last void slices, for want of others."""
         return Epoch(self.void, murky=True)
 
     @property

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bpftune.policy.epoch import Epoch, compare
+from bpftune.policy.epoch import MOST_LOSSY_SLICES, Epoch, Gathering, compare
 
 if TYPE_CHECKING:
     from bpftune.policy.evidence import Estimate
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
+LOSSY_SLICES_STARVED = 6
 MOST_MISSES = 2
 FIRST_WAIT_EPOCHS = 24
 LONGEST_WAIT_S = 24 * 3600.0
@@ -101,6 +102,22 @@ def settle_s(epoch: Epoch) -> float:
     ``sk_sndbuf`` follows within one round trip, the rate within two to six.
     """
     return max(LEAST_SETTLE_S, 5e-6 * epoch.srtt_us)
+
+
+def out_of_patience(gathering: Gathering) -> Epoch | None:
+    """Return a murky epoch if a trial met so much loss that it has to decide.
+
+    A larger limit may overshoot, which takes a dozen round trips to heal. But
+    where senders are still short between the losses, the limit itself may be the
+    cause: a sender that starts anew whenever its buffer drains (bbr stays in
+    STARTUP, and was seen to lose 10 % for good) heals at the next doubling only.
+    """
+    if gathering.lossy <= LOSSY_SLICES_STARVED:
+        return None
+    epoch = gathering.murky_epoch
+    if epoch.hit < STARVED and gathering.lossy <= MOST_LOSSY_SLICES:
+        return None
+    return epoch
 
 
 def step(
