@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 import pytest
 from tests.system.conftest import Start
@@ -36,7 +36,7 @@ def test_raises_what_holds_back_a_sender_older_than_the_daemon(
     assert change["new"] == [*SMALL[:2], 2 * SMALL[2]]
     assert "held back" in change["why"]
     assert change["change"]
-    assert datetime.datetime.fromisoformat(change["time"]).utcoffset() is not None
+    assert dt.datetime.fromisoformat(change["time"]).utcoffset() is not None
 
     kept = daemon.wait_kind("kept", sender, 20)
     assert kept["proved"] is True
