@@ -123,8 +123,7 @@ class Carrier:
         except NetnsGoneError:
             raise
         except KernelError as error:
-            now = self._sysctls.read(facts.netns.cookie, change.tunable.name)
-            self._ledger.failed(entry, now)
+            self._ledger.failed(entry)
             return self._refused(entry, change, str(error))
         self._ledger.applied(
             entry, change.value, trial=change.trial if on_trial else None
@@ -179,12 +178,15 @@ class Carrier:
             cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
             try:
                 # What the admin wrote a moment ago is not ours to take back.
-                if self._sysctls.read(cookie, name) != old:
+                now = self._sysctls.read(cookie, name)
+                if now != old:
+                    self.hand_over(Yield(entry.tunable, "somebody set it"), cookie, now)
                     continue
                 self._sysctls.write(cookie, name, entry.settled)
             except KernelError as error:
                 self._say("rejected", entry, str(error), old, entry.settled)
                 continue
+            entry.grant_bytes = governor.grant_left(entry.settled, entry)
             self._ledger.applied(entry, entry.settled, trial=None)
             self._say(
                 "taken_back",

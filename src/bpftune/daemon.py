@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from bpftune.agenda import MINUTE_S, Agenda
+from bpftune.agenda import MINUTE_S, Agenda, Looking
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.ledger import Ledger
+from bpftune.looks import Looks
 from bpftune.model import (
     Change,
     Event,
@@ -32,6 +34,7 @@ from bpftune.model import (
     Request,
     Sampled,
     Survey,
+    Tunable,
     Tuner,
     ValueChanged,
     Wake,
@@ -43,8 +46,9 @@ from bpftune.reconcile import Reconciler
 from bpftune.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from bpftune.ledger import Entry
     from bpftune.machine import Machine
 
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -76,6 +80,7 @@ class Daemon:
         self._only_netns = only_netns
         self.ledger = Ledger()
         self.agenda = Agenda()
+        self.looks = Looks(machine.sockets, machine.namespaces)
         self.lost: Counter[str] = Counter()
         self.carrier = Carrier(
             self.ledger,
@@ -97,6 +102,9 @@ class Daemon:
     def handle(self, tuner: Tuner, event: Event) -> None:
         """Let *tuner* decide on *event*, and on what follows from it."""
         self._pending.append((tuner, event))
+        self._handle_pending()
+
+    def _handle_pending(self) -> None:
         while self._pending:
             tuner, event = self._pending.popleft()
             if tuner in self.tuners and not self._is_outside(event.netns_cookie):
@@ -116,7 +124,7 @@ class Daemon:
                 self._pending.appendleft((tuner, event))
                 self._queue_changes(facts)
                 return
-            requests = self._decide(tuner, event, facts)
+            requests = self._ask(tuner, tuner.event_handler, event, facts)
             self._carry_out_all(tuner, cookie, requests, facts)
         except NetnsGoneError:
             # Never applied to another namespace, least of all to the host's.
@@ -124,13 +132,15 @@ class Daemon:
             self._forget(cookie)
         except KernelError as error:
             self.tell(Record("degraded", str(error), tuner.name))
+        if isinstance(event, ValueChanged):  # the admin's, whatever was decided
+            self._hand_over(Yield(event.tunable, "somebody set it"), cookie)
 
     def _facts(self, tuner: Tuner, cookie: NetnsCookie) -> Facts | list[ValueChanged]:
         """Read what is true now, or return what somebody else changed."""
         netns = self.machine.namespaces.find(cookie)
         if netns is None:
             raise NetnsGoneError(f"network namespace #{cookie} is gone")
-        entries = [self.reconciler.meet(tuner, cookie, t) for t in tuner.tunables]
+        entries = [self._meet(tuner, cookie, tunable) for tunable in tuner.tunables]
         known = [entry for entry in entries if entry is not None]
         changed = [self.reconciler.compare(entry) for entry in known]
         if any(changed):
@@ -163,16 +173,19 @@ class Daemon:
                     Yield(event.tunable, why, event.old), event.netns_cookie
                 )
 
-    def _decide(self, tuner: Tuner, event: Event, facts: Facts) -> list[Request]:
+    def _ask(
+        self, tuner: Tuner, decide: Callable[..., Iterable[Request]], *about: object
+    ) -> list[Request]:
         try:
-            return list(tuner.event_handler(event, facts))
+            return list(decide(*about))
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
             self._switch_off(tuner, f"{type(error).__name__}: {error}")
             return []
 
     def _switch_off(self, tuner: Tuner, why: str) -> None:
         """Go on without a tuner that failed; its trials are taken back."""
-        self.tuners.remove(tuner)
+        if tuner in self.tuners:
+            self.tuners.remove(tuner)
         self.agenda.drop(tuner)
         self.carrier.settle(tuner.name, "its tuner failed")
         why = f"switched off, the other tuners go on: {why}"
@@ -225,12 +238,18 @@ class Daemon:
                 namespaces.inside(one, lambda: loader.iterate(tuner, survey.program))
             except NetnsGoneError:
                 self.lost["network namespace gone"] += 1
+            except KernelError as error:
+                self.tell(Record("degraded", str(error), tuner.name))
 
     def _hand_over(self, request: Yield, cookie: NetnsCookie) -> None:
         entry = self.ledger.get(cookie, request.tunable)
         if entry is None:
             return
-        answer = self.carrier.hand_over(request, cookie, entry.expected)
+        try:
+            now = self.machine.sysctls.read(cookie, request.tunable.name)
+        except KernelError:
+            now = entry.expected
+        answer = self.carrier.hand_over(request, cookie, now)
         owner = [tuner for tuner in self.tuners if tuner.name == entry.tuner]
         if answer is not None and owner:
             self._pending.append((owner[0], answer))
@@ -241,46 +260,52 @@ class Daemon:
         self.ledger.forget(cookie)
         self.machine.sysctls.forget(cookie)
         nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
+        gone = NetnsGone(cookie)
         for tuner in list(self.tuners):
-            self._decide(tuner, NetnsGone(cookie), nothing)
+            self._ask(tuner, tuner.event_handler, gone, nothing)
 
     # --- start, turns of the loop, stop --------------------------------------
 
     def start(self) -> None:
         """Respect what the admin's files set, then let the tuners begin."""
-        host = self.machine.namespaces.host
         for tuner in list(self.tuners):
-            for tunable in tuner.tunables:
-                try:
-                    self._begin_with(tuner, host, tunable.name)
-                except KernelError as error:
-                    self.tell(Record("degraded", str(error), tuner.name))
-        for tuner in list(self.tuners):
-            self._begin(tuner, host.cookie)
+            self._begin(tuner, self.machine.namespaces.host.cookie)
+        self._handle_pending()
         self.drain()
 
     def _begin(self, tuner: Tuner, cookie: NetnsCookie) -> None:
-        while isinstance(facts := self._facts(tuner, cookie), list):
-            self._handle_changes(facts)
         try:
-            requests = list(tuner.init(facts))
-        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
-            self._switch_off(tuner, f"{type(error).__name__}: {error}")
-            return
-        try:
+            while isinstance(facts := self._facts(tuner, cookie), list):
+                self._handle_changes(facts)
+            requests = [
+                request
+                for request in self._ask(tuner, tuner.init, facts)
+                if isinstance(request, Survey) or not self._is_outside(cookie)
+            ]
             self._carry_out_all(tuner, cookie, requests, facts)
+            for tunable in tuner.tunables:
+                if tunable not in facts.values:
+                    self._say_why_not(cookie, tunable)
         except KernelError as error:
             self.tell(Record("degraded", str(error), tuner.name))
 
-    def _begin_with(self, tuner: Tuner, host: Netns, name: str) -> None:
-        tunable = next(t for t in tuner.tunables if t.name == name)
-        entry = self.reconciler.meet(tuner, host.cookie, tunable)
-        if entry is None and self.machine.sysctls.exists(host.cookie, name):
-            self.machine.sysctls.read(host.cookie, name)  # says why it cannot
-        setting = self.machine.admins_values.get(name)
-        if entry is not None and setting is not None:
+    def _say_why_not(self, cookie: NetnsCookie, tunable: Tunable) -> None:
+        """Read what could not be met, for the error; what is missing is none."""
+        if self.machine.sysctls.exists(cookie, tunable.name):
+            self.machine.sysctls.read(cookie, tunable.name)
+
+    def _meet(
+        self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
+    ) -> Entry | None:
+        """Return the entry of *tunable*; the admin's files speak for the host."""
+        is_new = self.ledger.get(cookie, tunable) is None
+        entry = self.reconciler.meet(tuner, cookie, tunable)
+        setting = self.machine.admins_values.get(tunable.name)
+        host = self.machine.namespaces.host.cookie
+        if is_new and entry is not None and setting is not None and cookie == host:
             why = f"{setting.file} line {setting.line} sets it"
-            self._hand_over(Yield(tunable, why), host.cookie)
+            self._hand_over(Yield(tunable, why), cookie)
+        return entry
 
     def drain(self) -> None:
         """Handle all events that wait in the ring buffer."""
@@ -296,7 +321,9 @@ class Daemon:
         for one in self.agenda.due_rechecks(now_s):
             self._recheck(one.cookie, one.recheck)
         for look in self.agenda.due_looks(now_s):
-            self._look(look.tuner, look.cookie, look.watch, look.left)
+            self._look(look, now_s)
+        if not self.agenda.is_looking:
+            self.looks.rest()
         if now_s >= self._next_minute_s:
             self._next_minute_s = (now_s // MINUTE_S + 1) * MINUTE_S
             self._each_minute()
@@ -318,23 +345,28 @@ class Daemon:
             self.agenda.settled(cookie, recheck.name)
             self.lost["network namespace gone"] += 1
             return
+        except KernelError as error:
+            self.tell(Record("degraded", str(error), SYSCTL))
+            return
         self._handle_changes(changed)
 
     def _handle_changes(self, changed: list[ValueChanged]) -> None:
         self._queue_changes(changed)
-        while self._pending:
-            self.handle(*self._pending.popleft())
+        self._handle_pending()
 
-    def _look(self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int) -> None:
-        """Sample the senders of a namespace from inside."""
-        sockets = self.machine.sockets
+    def _look(self, look: Looking, now_s: float) -> None:
+        """Sample the senders that a watch asked for."""
+        tuner, cookie, watch, left = look.tuner, look.cookie, look.watch, look.left
         try:
-            seen = self.machine.namespaces.inside(
-                cookie, lambda: sockets.sample(watch.prefix, watch.sndbuf_bytes)
-            )
+            seen = self.looks.take(look, now_s)
         except NetnsGoneError:
             self.lost["network namespace gone"] += 1
             self._forget(cookie)
+            return
+        except KernelError as error:
+            self.tell(Record("degraded", str(error), tuner.name))
+            again = replace(watch, every_s=max(1.0, watch.every_s), count=left + 1)
+            self.agenda.watch(tuner, cookie, again, self.clock())
             return
         self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
 
@@ -361,6 +393,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Take back what is on trial, keep the rest and say how to undo it."""
+        self._handle_changes(self.reconciler.ours())
         self.carrier.settle(None, "stopped in mid-trial")
         for tuner in self.tuners:
             try:

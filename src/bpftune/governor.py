@@ -33,11 +33,15 @@ def growth_bytes(change: Change, entry: Entry) -> int:
 
 
 def grant_after(change: Change, entry: Entry) -> int:
-    """Return what stays granted once *change* is made: down never grants more."""
-    if not goes_down(change.value, entry.expected, entry.tunable):
-        return growth_bytes(change, entry)
-    before = entry.expected[-1] - entry.found[-1]
-    after = change.value[-1] - entry.found[-1]
+    """Return what is granted once *change* is made."""
+    if goes_down(change.value, entry.expected, entry.tunable):
+        return grant_left(change.value, entry)
+    return growth_bytes(change, entry)
+
+
+def grant_left(value: Value, entry: Entry) -> int:
+    """Return what stays granted once *entry* is down at *value*: never more."""
+    before, after = (now[-1] - entry.found[-1] for now in (entry.expected, value))
     return entry.grant_bytes * max(0, after) // before if before > 0 else 0
 
 

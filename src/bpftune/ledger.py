@@ -98,12 +98,13 @@ class Ledger:
         if value == entry.found:
             entry.grant_bytes = 0
 
-    def failed(self, entry: Entry, now: Value) -> None:
-        """Note that the intended value was refused and *now* is in force."""
+    def failed(self, entry: Entry) -> None:
+        """Note that the intended value was refused.
+
+        The one before is expected still; if another is in force, the next
+        comparison finds that somebody set it.
+        """
         entry.intended = None
-        entry.expected = now
-        if entry.expected != entry.settled and entry.trial is None:
-            entry.settled = now
 
     def kept(self, entry: Entry) -> None:
         """Note that the value on trial stays."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
@@ -65,15 +66,18 @@ class Reconciler:
     def compare(
         self, entry: Entry, uid: int | None = None, comm: bytes = b""
     ) -> ValueChanged | None:
-        """Read *entry*'s value; if another is in force, note it and say so."""
+        """Read *entry*'s value; if another is in force, say so.
+
+        It is said again until the tunable is handed over: none is ever lost.
+        """
         cookie, tunable = entry.netns.cookie, entry.tunable
         now = self._sysctls.read(cookie, tunable.name)
         if now == entry.expected:
             return None
-        old, entry.expected = entry.expected, now
         if entry.yielded:
+            entry.expected = now
             return None
-        return ValueChanged(cookie, tunable, old, now, uid, comm)
+        return ValueChanged(cookie, tunable, entry.expected, now, uid, comm)
 
     def after_write(
         self, tuners: list[Tuner], cookie: NetnsCookie, recheck: Recheck
@@ -112,6 +116,10 @@ class Reconciler:
         self._next += REREAD_AT_ONCE
         return self._compare_all(turn)
 
+    def ours(self) -> list[ValueChanged]:
+        """Compare all in which a value of ours should be in force."""
+        return self._compare_all(self._ledger.in_force())
+
     def _compare_all(
         self, entries: list[Entry], uid: int | None = None, comm: bytes = b""
     ) -> list[ValueChanged]:
@@ -119,8 +127,8 @@ class Reconciler:
         for entry in entries:
             try:
                 event = self.compare(entry, uid, comm)
-            except NetnsGoneError:
-                continue  # noticed and forgotten elsewhere
+            except KernelError:
+                continue  # a namespace that is gone is noticed elsewhere
             if event is not None:
                 changed.append(event)
         return changed

@@ -2,124 +2,42 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import resource
 import socket
-import struct
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 import bpftune.kernel
 from bpftune.compile import compile_all
-from bpftune.kernel.setns import call_in
 from bpftune.kernel.sockets import MIN_BYTES_ACKED, Sockets
-from bpftune.model import Prefix, SocketSample
-
-T = TypeVar("T")
-
-NETNS = f"kern-test-{os.getpid()}"
-V4, OTHER_V4 = "10.77.1.9", "10.77.2.9"
-V6, OTHER_V6 = "fd77:1:1::9", "fd77:1:2::9"
-PLENTY = 100_000
-SO_COOKIE = 57
-DEADLINE_S = 10
-
-
-@dataclass(frozen=True)
-class TcpInfo:
-    """The part of ``struct tcp_info`` that is compared."""
-
-    ca_state: int
-    snd_mss: int
-    rtt_us: int
-    cwnd: int
-    total_retrans: int
-    bytes_acked: int
-    notsent_bytes: int
-    min_rtt_us: int
-    data_segs_out: int
-    busy_us: int
-    rwnd_limited_us: int
-    sndbuf_limited_us: int
-
-
-def tcp_info(one: socket.socket) -> TcpInfo:
-    raw = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-
-    def u32(offset: int) -> int:
-        return int(struct.unpack_from("=I", raw, offset)[0])
-
-    (bytes_acked,) = struct.unpack_from("=Q", raw, 120)
-    busy, rwnd, sndbuf = struct.unpack_from("=3Q", raw, 168)
-    return TcpInfo(
-        *(raw[1], u32(16), u32(68), u32(80), u32(100), bytes_acked),
-        *(u32(144), u32(148), u32(156), busy, rwnd, sndbuf),
-    )
-
-
-def cookie_of(one: socket.socket) -> int:
-    raw = one.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
-    return int.from_bytes(raw, "little")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.001)
-
-
-class Namespace:
-    """A throw-away network namespace with a loopback device."""
-
-    def __init__(self, name: str) -> None:
-        self._path = f"/run/netns/{name}"
-        self._inum = Path(self._path).stat().st_ino
-
-    def call(self, do: Callable[[], T]) -> T:
-        return call_in(self._path, self._inum, do)
-
-    @contextmanager
-    def connection(
-        self, address: str, family: int = 0
-    ) -> Iterator[tuple[socket.socket, socket.socket]]:
-        """Give both ends of a connection to *address*, the sender first."""
-        kind = family or (socket.AF_INET6 if ":" in address else socket.AF_INET)
-        with ExitStack() as stack:
-
-            def connect() -> tuple[socket.socket, socket.socket]:
-                server = stack.enter_context(socket.socket(kind))
-                server.bind((address, 0))
-                server.listen()
-                client = stack.enter_context(socket.socket(kind))
-                client.connect(server.getsockname())
-                return client, stack.enter_context(server.accept()[0])
-
-            yield self.call(connect)
+from bpftune.model import Prefix
+from tests.kernel.senders import (
+    OTHER_V4,
+    OTHER_V6,
+    PLENTY,
+    V4,
+    V6,
+    Namespace,
+    by_cookie,
+    cookie_of,
+    namespace,
+    prefix_of,
+    tcp_info,
+    tcp_info_state,
+    transfer,
+    wait_until,
+)
 
 
 @pytest.fixture(scope="module")
 def netns() -> Iterator[Namespace]:
-    subprocess.run(["ip", "netns", "add", NETNS], check=True)
-    try:
-        ip = ["ip", "-n", NETNS]
-        subprocess.run([*ip, "link", "set", "lo", "up"], check=True)
-        for address in (V4, OTHER_V4, V6, OTHER_V6):
-            flags = ["nodad"] if ":" in address else []
-            subprocess.run(
-                [*ip, "addr", "add", address, "dev", "lo", *flags], check=True
-            )
-        yield Namespace(NETNS)
-    finally:
-        subprocess.run(["ip", "netns", "del", NETNS], check=True)
+    with namespace(f"look-test-{os.getpid()}") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -127,26 +45,6 @@ def sockets() -> Iterator[Sockets]:
     compile_all(Path(bpftune.kernel.__file__).parent)
     with Sockets() as loaded:
         yield loaded
-
-
-def transfer(client: socket.socket, server: socket.socket, amount: int) -> None:
-    """Send *amount* bytes and wait until all of them are acknowledged."""
-    before = tcp_info(client).bytes_acked
-    left = amount
-    client.setblocking(False)
-    server.setblocking(False)
-    while left or tcp_info(client).bytes_acked < before + amount:
-        if left:
-            with suppress(BlockingIOError):
-                left -= client.send(bytes(left))
-        try:
-            server.recv(1 << 20)
-        except BlockingIOError:
-            time.sleep(0.001)
-
-
-def by_cookie(samples: tuple[SocketSample, ...]) -> dict[int, SocketSample]:
-    return {sample.cookie: sample for sample in samples}
 
 
 @pytest.mark.parametrize("address", [V4, V6])
@@ -224,14 +122,6 @@ def test_limited_times_count_the_running_span(
     assert sample.wmem_queued_bytes >= sample.notsent_bytes
 
 
-def prefix_of(address: str) -> Prefix:
-    parsed = ipaddress.ip_address(address)
-    family, length, kept = (
-        (socket.AF_INET, 24, 3) if parsed.version == 4 else (socket.AF_INET6, 48, 6)
-    )
-    return Prefix(family, length, parsed.packed[:kept].ljust(16, b"\0"))
-
-
 def test_only_sockets_to_the_prefix_are_sampled(
     netns: Namespace, sockets: Sockets
 ) -> None:
@@ -304,10 +194,6 @@ def test_only_connections_that_can_still_send_are_sampled(
         assert netns.call(sockets.sample) == ()
         server.close()
         assert netns.call(sockets.sample) == ()
-
-
-def tcp_info_state(one: socket.socket) -> int:
-    return one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 def test_of_too_many_sockets_the_rest_is_counted(

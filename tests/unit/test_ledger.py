@@ -31,7 +31,7 @@ def test_an_intention_is_noted_before_and_ends_with_what_came_of_it() -> None:
     ledger.applied(entry, GROWN, trial="10.0.0.0/24")
     assert entry.intended is None
     ledger.intend(entry, wmem(16 * MIB))
-    ledger.failed(entry, GROWN)
+    ledger.failed(entry)
     assert entry.intended is None
     assert entry.expected == GROWN
 

@@ -19,6 +19,7 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.btf import Btf, BtfError
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import (
+    IterAttachOpts,
     Map,
     TestRunOpts,
     last_error,
@@ -208,12 +209,18 @@ class BpfObject:
         msg = f"{self.path.name} has no variable {name}"
         raise BpfError(msg)
 
-    def attach(self, program: str, cgroup_fd: int = -1) -> None:
-        """Attach *program* by a link; to the cgroup if *cgroup_fd* is given."""
+    def attach(self, program: str, cgroup_fd: int = -1, over: str = "") -> None:
+        """Attach *program* by a link; to the cgroup if *cgroup_fd* is given.
+
+        An iterator over the elements of a map is attached to the map *over*.
+        """
         self._lib.log.take()
         handle = self._program(program)
         if cgroup_fd >= 0:
             link = self._lib["bpf_program__attach_cgroup"](handle, cgroup_fd)
+        elif over:
+            options = IterAttachOpts.over_map(self.map_fd(over))
+            link = self._lib["bpf_program__attach_iter"](handle, byref(options))
         else:
             link = self._lib["bpf_program__attach"](handle)
         if not link:

@@ -100,9 +100,13 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Five valid slices of one path at one limit."""
+    """Five valid slices of one path at one limit.
+
+    A *murky* one is made of slices full of loss, where a trial found no others.
+    """
 
     slices: tuple[Slice, ...]
+    murky: bool = False
 
     @property
     def looks(self) -> Counter[LimitedBy]:
@@ -111,9 +115,13 @@ class Epoch:
 
     @property
     def hit(self) -> float:
-        """Share of looks that found a socket limited by our send buffer."""
+        """Share of looks that found a socket limited by our send buffer.
+
+        Of a murky epoch, the share of the looks between the losses.
+        """
         looks = self.looks
-        return looks[LimitedBy.SNDBUF] / max(1, looks.total())
+        total = looks.total() - (looks[LimitedBy.LOSS] if self.murky else 0)
+        return looks[LimitedBy.SNDBUF] / max(1, total)
 
     @property
     def starved(self) -> frozenset[int]:
@@ -185,18 +193,24 @@ class Gathering:
 
     slices: tuple[Slice, ...] = ()
     lossy: int = 0  # slices void for loss, since the last epoch
+    void: tuple[Slice, ...] = ()  # the last of them
     empty: int = 0  # looks without a socket, and slices in which nothing moved
     first: Mapping[int, SocketSample] | None = None
     looks: tuple[tuple[int, LimitedBy], ...] = ()
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
-    def hopeless(self, *, in_trial: bool) -> str | None:
-        """Return why waiting for the epoch is useless, or None."""
+    def murky_epoch(self) -> Epoch | None:
+        """Return an epoch of void slices, once a trial met too many."""
+        if self.lossy <= MOST_LOSSY_IN_TRIAL:
+            return None
+        return Epoch(self.void, murky=True)
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why waiting for the epoch is useless, or None."""
         if self.empty > MOST_EMPTY:
             return "no traffic is left to judge it by"
-        if in_trial and self.lossy > MOST_LOSSY_IN_TRIAL:
-            return "it brought lasting loss"
         if self.lossy > MOST_LOSSY_SLICES:
             return "too much loss to judge anything"
         return None
@@ -238,11 +252,12 @@ def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | Non
     if done is None:
         return replace(state, empty=state.empty + 1), None
     if done.void:
-        return replace(state, lossy=state.lossy + 1), None
+        void = (*state.void, done)[-SLICES_PER_EPOCH:]
+        return replace(state, lossy=state.lossy + 1, void=void), None
     slices = (*state.slices, done)
     if len(slices) < SLICES_PER_EPOCH:
         return replace(state, slices=slices), None
-    return replace(state, slices=(), lossy=0, empty=0), Epoch(slices)
+    return replace(state, slices=(), void=(), lossy=0, empty=0), Epoch(slices)
 
 
 def _slice(

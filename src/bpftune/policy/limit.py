@@ -7,7 +7,7 @@ and returns with a verdict; nothing here knows which sysctl it is about.
     climb --paid--> double again while still starved, else done
     climb --no gain--> on over a plateau (twice at most), or back to what paid
 
-After a climb that paid nothing the path waits eight epochs before the next,
+After a climb that paid nothing the path waits 24 epochs before the next,
 twice as long each time, so writes stay few and no limit cycle is possible.
 """
 
@@ -25,7 +25,7 @@ STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
 MOST_MISSES = 2
-FIRST_WAIT_EPOCHS = 8
+FIRST_WAIT_EPOCHS = 24
 LONGEST_WAIT_S = 24 * 3600.0
 LEAST_SETTLE_S = 0.5
 
@@ -142,6 +142,8 @@ def _judge(
     path: Path, climb: Climb, epoch: Epoch, now_s: float
 ) -> tuple[Path, tuple[Verdict, ...]]:
     starved = epoch.hit >= STARVED
+    if epoch.murky:  # loss tells nothing of the limit, and is waited out no longer
+        return _missed(path, climb, epoch, None, now_s, starved=starved)
     most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
     gain = compare(epoch, climb.best)
     if gain is None:
@@ -164,7 +166,7 @@ def _missed(
     path: Path,
     climb: Climb,
     epoch: Epoch,
-    gain: Estimate,
+    gain: Estimate | None,
     now_s: float,
     *,
     starved: bool,
@@ -174,6 +176,8 @@ def _missed(
     if starved and climb.misses <= MOST_MISSES:
         return _double(path, climb, epoch, now_s, gain)
     path = replace(path, climb=climb)
+    if gain is None:
+        return give_back(path, epoch, now_s, "it brought lasting loss", None)
     if not starved and not gain.below(PAYS) and climb.level <= 2 * climb.paid:
         kept = Kept(climb.level, gain, proved=False, before=climb.best, after=epoch)
         return _rest(path, climb.level, epoch, now_s), (kept,)

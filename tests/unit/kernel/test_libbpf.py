@@ -45,6 +45,7 @@ ACCEPTED: dict[Any, set[str]] = {
     libbpf.BtfHandle: {"struct btf *"},
     libbpf.Ring: {"struct ring_buffer *"},
     libbpf.TestRunOpts: {"struct bpf_test_run_opts"},
+    libbpf.IterAttachOpts: {"struct bpf_iter_attach_opts"},
     libbpf.SAMPLE: {"int (*)(void *, void *, size_t)"},
     libbpf.PRINT: {
         "int (*)(enum libbpf_print_level, char *, va_list)",

@@ -115,12 +115,15 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
         return _renewed(state, event, watched)
     ceiling = facts.values[TCP_WMEM][2]
     gathering, epoch = gather(watched.gathering, event.sockets, ceiling)
+    if epoch is None and path.climb is not None:
+        epoch = gathering.murky_epoch()
+        gathering = gathering if epoch is None else Gathering()
     watched = replace(watched, gathering=gathering)
     verdicts: tuple[limit.Verdict, ...] = ()
     if epoch is not None:
         may_climb = not state.climbing(other_than=event.prefix)
         path, verdicts = limit.step(path, epoch, ceiling, now_s, may_climb=may_climb)
-    hopeless = gathering.hopeless(in_trial=path.climb is not None)
+    hopeless = gathering.hopeless
     if hopeless is not None:
         path, verdicts = limit.give_back(path, None, now_s, hopeless, None)
     watched = replace(watched, path=path)
