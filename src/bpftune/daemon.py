@@ -19,6 +19,7 @@ from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.sysctl import SysctlError
 from bpftune.ledger import Ledger
 from bpftune.looks import Looks
 from bpftune.model import (
@@ -302,23 +303,19 @@ class Daemon:
                 if isinstance(request, Survey) or not self._is_outside(cookie)
             ]
             self._carry_out_all(tuner, cookie, requests, facts)
-            for tunable in tuner.tunables:
-                if tunable not in facts.values:
-                    self._say_why_not(cookie, tunable)
         except KernelError as error:
             self.tell(Record("degraded", str(error), tuner.name))
-
-    def _say_why_not(self, cookie: NetnsCookie, tunable: Tunable) -> None:
-        """Read what could not be met, for the error; what is missing is none."""
-        if self.machine.sysctls.exists(cookie, tunable.name):
-            self.machine.sysctls.read(cookie, tunable.name)
 
     def _meet(
         self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
     ) -> Entry | None:
         """Return the entry of *tunable*; the admin's files speak for the host."""
         is_new = self.ledger.get(cookie, tunable) is None
-        entry = self.reconciler.meet(tuner, cookie, tunable)
+        try:
+            entry = self.reconciler.meet(tuner, cookie, tunable)
+        except SysctlError as error:  # the tuner's other tunables go on
+            self.tell(Record("degraded", str(error), tuner.name, tunable.name))
+            return None
         setting = self.machine.admins_values.get(tunable.name)
         host = self.machine.namespaces.host.cookie
         if is_new and entry is not None and setting is not None and cookie == host:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
-from bpftune.kernel.sysctl import SysctlError
 from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ class Reconciler:
         self._next = 0
 
     def meet(self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable) -> Entry | None:
-        """Return the entry of *tunable*; None if it cannot be read there."""
+        """Return the entry of *tunable*; None if the namespace has no such file."""
         entry = self._ledger.get(cookie, tunable)
         if entry is not None:
             return entry
@@ -45,10 +44,7 @@ class Reconciler:
         if not self._sysctls.exists(cookie, tunable.name):
             return None
         self._make_room()
-        try:
-            now = self._sysctls.read(cookie, tunable.name)
-        except SysctlError:
-            return None
+        now = self._sysctls.read(cookie, tunable.name)
         return self._ledger.meet(netns, tunable, tuner.name, now)
 
     def _make_room(self) -> None:
