@@ -225,7 +225,7 @@ def test_a_tuner_that_is_dropped_gets_no_more_of_what_it_asked(busy: Agenda) -> 
 
 def test_knows_who_writes_a_sysctl_there_or_elsewhere() -> None:
     agenda = Agenda()
-    here, there = RED, BLUE
+    here, there = RED.cookie, BLUE.cookie
     name = "net.ipv4.tcp_wmem"
     mine, other = Recheck(name, (1,), 7, b"me"), Recheck(name, (1,), 8, b"you")
     assert agenda.write_of(here, name) is None
