@@ -121,6 +121,16 @@ class Agenda:
             )
         self._rechecks[key] = Rechecking(cookie, recheck, now_s)
 
+    def write_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
+        """Return the write to sysctl *name* that is being looked at, if any.
+
+        The namespace is the writer's: one from there, else from elsewhere.
+        """
+        known = self._rechecks.get((cookie, name)) or next(
+            (one for (_, what), one in self._rechecks.items() if what == name), None
+        )
+        return known.recheck if known else None
+
     def due_looks(self, now_s: float) -> list[Looking]:
         """Take the looks that are due, with *left* counted down."""
         if now_s < self._last_look_s + LEAST_LOOK_GAP_S:

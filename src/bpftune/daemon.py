@@ -145,7 +145,7 @@ class Daemon:
         known = [entry for entry in entries if entry is not None]
         changed = [self.reconciler.compare(entry) for entry in known]
         if any(changed):
-            return [event for event in changed if event is not None]
+            return self._attributed([event for event in changed if event is not None])
         return Facts(
             netns=netns,
             now_s=self.clock(),
@@ -161,6 +161,25 @@ class Daemon:
         if now_s - self._memory_s >= 1.0:
             self._memory, self._memory_s = memory_facts(), now_s
         return self._memory
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it.
+
+        It speaks before the write, so it may have spoken, but not been heard.
+        """
+        if events:
+            for tuner, event in self.machine.loader.events():
+                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                    self._handle_one(tuner, event)
+                else:
+                    self._pending.append((tuner, event))
+        named = []
+        for event in events:
+            seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
+            if seen is not None:
+                event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
+            named.append(event)
+        return named
 
     def _queue_changes(self, events: list[ValueChanged]) -> None:
         """Decide on what others changed before anything else."""
@@ -369,7 +388,7 @@ class Daemon:
 
     def _each_minute(self) -> None:
         self._forget_ended()
-        self._handle_changes(self.reconciler.some())
+        self._handle_changes(self._attributed(self.reconciler.some()))
         self.tell_losses()
 
     def _forget_ended(self) -> None:

@@ -227,12 +227,18 @@ class Sink:
         json_lines: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write to *stream*: sentences, or with *json_lines* JSON objects."""
+        """Write to *stream*: sentences, or with *json_lines* JSON objects.
+
+        *has_room* tells whether a line can be written without waiting.
+        """
         self._stream = stream
         self._json_lines = json_lines
         self._monotonic = monotonic
         self._wall = wall
+        self._has_room = has_room
+        self._unread = 0
         self._voices: dict[str | None, _Voice] = {}
         self.broken = False
 
@@ -298,6 +304,13 @@ class Sink:
     def _out(self, record: Record) -> None:
         if self.broken:
             return
+        if not self._has_room():
+            self._unread += 1
+            return
+        if self._unread:
+            count, self._unread = self._unread, 0
+            why = f"{count} records were not written, for nobody read them"
+            self._out(Record("lost", why, extra={"unread": count}))
         line = (
             as_json(record, self._wall()) if self._json_lines else as_line(record)
         ) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import selectors
 import signal
 import socket
@@ -22,6 +23,8 @@ from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bpftune.model import Tuner
 
 RUN_DIR = Path("/run/bpftune")
@@ -65,7 +68,7 @@ def run(*, observe: bool = False, json: bool = False) -> int:
 
     Records go to stderr, one a line. Raises KernelError if it cannot start.
     """
-    sink = Sink(sys.stderr, json_lines=json)
+    sink = Sink(sys.stderr, json_lines=json, has_room=_room_in(sys.stderr.fileno()))
     with ExitStack() as stack:
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
@@ -87,6 +90,17 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         daemon.stop()
     sink.close()
     return 0
+
+
+def _room_in(fd: int) -> Callable[[], bool]:
+    """Return a function that tells whether *fd* takes a line at once.
+
+    A reader that sleeps, or a terminal stopped by Ctrl-S, must not stop us, and
+    O_NONBLOCK would hold for all who share the file.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return lambda: bool(poll.poll(0))
 
 
 def _signals(stack: ExitStack) -> int:

@@ -29,9 +29,11 @@ def start() -> Iterator[Start]:
         run_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="bpftune-"))
 
         def begin(
-            more: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+            more: Mapping[str, str] | None = None,
+            prefix: Sequence[str] = (),
+            verb: str = "run",
         ) -> Daemon:
-            daemon = Daemon(Path(run_dir), more, prefix)
+            daemon = Daemon(Path(run_dir), more, prefix, verb)
             stack.callback(daemon.end)
             daemon.wait_started()
             return daemon

@@ -50,13 +50,14 @@ def command(*words: str) -> list[str]:
 
 
 class Daemon:
-    """``bpftune run --json`` as a child; stop it with ``end``."""
+    """``bpftune run`` (or observe) ``--json`` as a child; stop it with ``end``."""
 
     def __init__(
         self,
         run_dir: Path,
         more: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        verb: str = "run",
     ) -> None:
         """Start it, under the command *prefix* if any; does not wait for it."""
         self.run_dir = run_dir
@@ -67,7 +68,7 @@ class Daemon:
         self.began_s = time.monotonic()
         self.started_s = 0.0
         self.process = subprocess.Popen(
-            [*prefix, *command("run", "--json")],
+            [*prefix, *command(verb, "--json")],
             env=environment(run_dir, more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

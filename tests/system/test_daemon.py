@@ -71,6 +71,21 @@ def test_takes_back_what_does_not_help(
 
 
 @pytest.mark.slow
+def test_observes_without_a_write(lab: Lab, start: Start) -> None:
+    sender, link = path(lab)
+    lab.traffic(link, Bulk())
+    daemon = start(verb="observe")
+    advice = daemon.wait_kind("advice", sender, 30)
+    assert advice["old"] == list(SMALL)
+    assert advice["new"][2] == 2 * SMALL[2]
+    assert advice["undo"].startswith(f"ip netns exec {sender.name} sysctl -w")
+    daemon.stop()
+    assert value(sender) == list(SMALL)
+    assert not daemon.about(sender, "change")
+    assert daemon.records[-1]["why"] == "0 values stay in force"
+
+
+@pytest.mark.slow
 def test_leaves_short_paths_alone(lab: Lab, start: Start) -> None:
     sender, receiver = ends(lab)
     link = lab.veth(sender, receiver)

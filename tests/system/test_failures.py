@@ -265,3 +265,31 @@ def test_goes_on_when_nobody_reads_its_records(lab: Lab, tmp_path: Path) -> None
     finally:
         process.kill()
         process.wait()
+
+
+def fill(fd: int) -> None:
+    """Write to a pipe until it is full, and close it."""
+    try:
+        while os.write(fd, bytes(512)):
+            pass
+    except BlockingIOError:
+        os.close(fd)
+
+
+def test_stops_in_time_though_its_reader_sleeps(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        command("run", "--json"), env=environment(tmp_path), stderr=writer
+    )
+    try:
+        with os.fdopen(reader) as stream:
+            assert json.loads(stream.readline())["record"] == "started"
+            # The same pipe, opened anew: not to wait is our affair only.
+            again = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
+            fill(again)
+            process.terminate()
+            assert process.wait(2) == 0
+    finally:
+        os.close(writer)
+        process.kill()
+        process.wait()

@@ -310,6 +310,19 @@ def test_does_not_wait_for_a_slow_reader() -> None:
     assert stream.calls == 2
 
 
+def test_counts_what_a_sleeping_reader_missed() -> None:
+    awake, stream = [False], io.StringIO()
+    sink = Sink(stream, has_room=lambda: awake[0])
+    for number in range(3):
+        sink.write(Record("degraded", f"{number}"))
+    assert stream.getvalue() == ""
+    awake[0] = True
+    sink.write(Record("degraded", "last"))
+    first, second = stream.getvalue().splitlines()
+    assert "3 records were not written" in first
+    assert "last" in second
+
+
 def test_survives_a_closed_stream() -> None:
     stream = io.StringIO()
     stream.close()
