@@ -89,7 +89,8 @@ class Slice:
     srtt_us: float
     min_rtt_us: float
     seconds: float
-    jiffies: int
+    segments: int  # sent, retransmissions included
+    retransmitted: int
 
     @property
     def void(self) -> bool:
@@ -141,6 +142,12 @@ class Epoch:
     def min_rtt_us(self) -> float:
         """Median of the least round-trip times."""
         return median(s.min_rtt_us for s in self.slices)
+
+    @property
+    def loss_share(self) -> float:
+        """Share of the segments sent that were retransmissions."""
+        sent = sum(s.segments for s in self.slices)
+        return sum(s.retransmitted for s in self.slices) / max(1, sent)
 
     @property
     def seconds(self) -> float:
@@ -280,5 +287,9 @@ def _slice(
         srtt_us=median(last[c].srtt_us for c in acked),
         min_rtt_us=median(last[c].min_rtt_us for c in acked),
         seconds=seconds,
-        jiffies=max(last[c].now_jiffies - first[c].now_jiffies for c in acked),
+        segments=sum(last[c].segments_out - first[c].segments_out for c in acked),
+        retransmitted=sum(
+            last[c].retransmitted_segments - first[c].retransmitted_segments
+            for c in acked
+        ),
     )

@@ -25,6 +25,7 @@ STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
 LOSSY_SLICES_STARVED = 6
+MOST_MORE_LOSS = 0.02  # share of segments; BBR's own threshold (BBRLossThresh)
 MOST_MISSES = 2
 FIRST_WAIT_EPOCHS = 24
 LONGEST_WAIT_S = 24 * 3600.0
@@ -91,6 +92,7 @@ class TakenBack:
     why: str
     gain: Estimate | None
     wait_s: float
+    after: Epoch | None = None
 
 
 Verdict = Raise | Kept | TakenBack
@@ -159,8 +161,6 @@ def _judge(
     path: Path, climb: Climb, epoch: Epoch, now_s: float
 ) -> tuple[Path, tuple[Verdict, ...]]:
     starved = epoch.hit >= STARVED
-    if epoch.murky:  # loss tells nothing of the limit, and is waited out no longer
-        return _missed(path, climb, epoch, None, now_s, starved=starved)
     most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
     gain = compare(epoch, climb.best)
     if gain is None:
@@ -168,6 +168,8 @@ def _judge(
         if climb.unfair < MOST_LOOKS:
             return replace(path, climb=climb), ()
         return give_back(path, epoch, now_s, "connections came and went", None)
+    if epoch.murky and not _pays_in_spite_of_loss(climb.best, epoch, gain):
+        return _missed(path, climb, epoch, None, now_s, starved=starved)
     climb = replace(climb, looks=climb.looks + 1)
     if gain.below(PAYS):
         climb = replace(climb, unpaid=climb.unpaid + 1)
@@ -177,6 +179,15 @@ def _judge(
     if gain.at_least(PAYS):
         return _paid(path, climb, epoch, gain, now_s, starved=starved)
     return _missed(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def _pays_in_spite_of_loss(before: Epoch, after: Epoch, gain: Estimate) -> bool:
+    """Tell if a gain is proved and hardly costs more loss than there was.
+
+    bbr stays in recovery for long stretches in which it loses next to nothing.
+    """
+    more = after.loss_share - before.loss_share
+    return gain.at_least(PAYS) and more <= MOST_MORE_LOSS
 
 
 def _missed(
@@ -246,12 +257,11 @@ def give_back(
     climb = path.climb
     if climb is None:
         return path, ()
-    epoch = epoch or climb.best
-    rested = _rest(path, climb.paid, epoch, now_s)
+    rested = _rest(path, climb.paid, epoch or climb.best, now_s)
     if climb.level == climb.paid:
         return rested, ()
     wait_s = rested.wait_until_s - now_s
-    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s),)
+    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s, epoch),)
 
 
 def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:

@@ -201,7 +201,8 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
                 why=say.taken_back(verdict),
                 record="taken_back",
                 trial=str(prefix),
-                evidence=say.gain_facts(verdict.gain),
+                evidence=say.gain_facts(verdict.gain)
+                | say.epoch_facts(prefix, verdict.after),
             )
 
 
