@@ -197,6 +197,7 @@ class FakeLoader:
         self.iterated: list[tuple[str, str, NetnsCookie]] = []
         self.namespaces: FakeNamespaces | None = None
         self.broken: dict[NetnsCookie, KernelError] = {}
+        self.fd = -1
 
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)

@@ -509,7 +509,7 @@ def test_a_tuner_that_insists_on_what_is_refused_is_switched_off(
     scene.see()
     assert scene.tuner in scene.daemon.tuners
     scene.tuner.answers[Rejected] = [raised(1 << 31)]
-    scene.tuner.give_up_after = 100
+    scene.tuner.give_up_after = 200
     scene.see()
     assert scene.tuner not in scene.daemon.tuners
     assert scene.machine.records[-1].why == (

@@ -5,8 +5,9 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from bpftune.machine import Machine
 from bpftune.model import Change, Event, Facts, Request, Tuner
 from bpftune.records import Sink
 from bpftune.run import SecondDaemonError, lock, run_dir
+from bpftune.tuners import Problem
 from tests.unit.fakes import MEMORY, MIB, RED, TCP_WMEM, FakeMachine, wmem
 
 # --- one daemon a machine ----------------------------------------------------
@@ -84,21 +86,10 @@ class Raising(Tuner):
         self.ended = True
 
 
-@dataclass
-class Stage:
-    """What ``run`` finds instead of a kernel."""
-
-    machine: FakeMachine
-    tuner: Raising
-    ring: socket.socket
-    stderr: io.StringIO = field(default_factory=io.StringIO)
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stderr.getvalue().splitlines()]
-
-
 class RunnableMachine(FakeMachine):
     """A fake machine with what ``run`` needs beyond the daemon."""
+
+    closed = False
 
     def __enter__(self) -> RunnableMachine:
         return self
@@ -110,16 +101,34 @@ class RunnableMachine(FakeMachine):
         return tuners
 
 
+@dataclass
+class Stage:
+    """What ``run`` finds instead of a kernel."""
+
+    machine: RunnableMachine
+    tuner: Raising
+    ring: socket.socket
+    captured: pytest.CaptureFixture[str]
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [
+            json.loads(line) for line in self.captured.readouterr().err.splitlines()
+        ]
+
+
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def stage(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Stage]:
     near, far = socket.socketpair()
     with near, far:
-        stage = Stage(RunnableMachine(RED), Raising(), far)
+        stage = Stage(RunnableMachine(RED), Raising(), far, capsys)
         stage.machine.loader.fd = near.fileno()
-        found = ([stage.tuner], [])
+        found: tuple[list[Tuner], list[Problem]] = ([stage.tuner], [])
         monkeypatch.setattr(runner, "Machine", lambda: stage.machine)
         monkeypatch.setattr(runner, "discover", lambda: found)
-        monkeypatch.setattr("sys.stderr", stage.stderr)
         monkeypatch.setattr("bpftune.daemon.memory_facts", lambda: MEMORY)
         monkeypatch.setenv("BPFTUNE_RUN_DIR", str(tmp_path))
         monkeypatch.delenv("BPFTUNE_ONLY_NETNS", raising=False)
@@ -137,7 +146,7 @@ def test_a_run_ends_with_a_signal_takes_back_the_trial_and_says_so(
     assert told[-1] == "stopped"
     assert stage.machine.sysctls.largest(RED) == 4 * MIB
     assert stage.tuner.ended
-    assert stage.machine.closed  # type: ignore[attr-defined]
+    assert stage.machine.closed
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -165,7 +174,8 @@ def test_what_does_not_work_is_said_with_what_is_lost(stage: Stage) -> None:
 
 
 def test_a_loop_that_fails_still_takes_back_the_trial(stage: Stage) -> None:
-    calls = iter([[(stage.tuner, Seen(RED.cookie))], None])
+    first: list[tuple[Tuner, Event]] = [(stage.tuner, Seen(RED.cookie))]
+    calls = iter([first, None])
 
     def events() -> list[tuple[Tuner, Event]]:
         batch = next(calls, [])
@@ -173,7 +183,7 @@ def test_a_loop_that_fails_still_takes_back_the_trial(stage: Stage) -> None:
             raise ZeroDivisionError
         return batch
 
-    stage.machine.loader.events = events  # type: ignore[method-assign, assignment]
+    stage.machine.loader.events = events  # type: ignore[method-assign]
     with pytest.raises(ZeroDivisionError):
         runner.run(json=True)
     assert stage.machine.sysctls.largest(RED) == 4 * MIB
