@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from bpftune.model import NetnsCookie, Prefix, Recheck, Tuner, Wake, Watch
 
-LEAST_LOOK_GAP_S = 0.01  # at most 100 looks a second, of a third of a millisecond
+LEAST_LOOK_GAP_S = 0.01  # at most 100 looks a second
+SEARCH_EVERY_LOOKS = 8  # looks in a slice: a competitor is seen in the next one
+SEARCH_EVERY_S = 10.0  # however slow the looks are
 MINUTE_S = 60.0
 RECHECKS_S = (0.0, 0.02, 0.1, 0.5, 1.0)
 """A write is seen before it happens: so long it may take until it did."""
@@ -18,13 +20,29 @@ RECHECKS_S = (0.0, 0.02, 0.1, 0.5, 1.0)
 
 @dataclass(slots=True)
 class Looking:
-    """A watch under way."""
+    """A watch under way.
+
+    A look that searches for senders costs fifty times as much as one at those
+    found before, so few do: the next one is *known_looks* away, or at
+    *known_until_s*.
+    """
 
     tuner: Tuner
     cookie: NetnsCookie
     watch: Watch
     left: int
     due_s: float
+    known_looks: int = 0
+    known_until_s: float = 0.0
+
+    def must_search(self, now_s: float) -> bool:
+        """Tell whether this look must search."""
+        return self.known_looks <= 0 or now_s >= self.known_until_s
+
+    def searched(self, now_s: float) -> None:
+        """Let the next looks be at the senders that were found."""
+        self.known_looks = SEARCH_EVERY_LOOKS
+        self.known_until_s = now_s + SEARCH_EVERY_S
 
 
 @dataclass(slots=True)
@@ -72,15 +90,18 @@ class Agenda:
     ) -> None:
         """Begin, replace or (count 0) end a watch; the first look is at once."""
         key = (tuner.name, cookie, watch.prefix)
-        known = self._looks.pop(key, None)
+        known = current = self._looks.pop(key, None)
         last, self._last = self._last, None
         if last is not None and _key(last) == key:
             known = last
         if watch.count > 0:
-            due_s = now_s
+            look = Looking(tuner, cookie, watch, watch.count, now_s)
             if known is not None:  # a renewed watch keeps its rhythm
-                due_s = max(now_s, min(known.due_s, now_s + watch.every_s))
-            self._looks[key] = Looking(tuner, cookie, watch, watch.count, due_s)
+                look.due_s = max(now_s, min(known.due_s, now_s + watch.every_s))
+            if current and current.watch.sndbuf_bytes <= watch.sndbuf_bytes:
+                look.known_looks = current.known_looks
+                look.known_until_s = current.known_until_s
+            self._looks[key] = look
 
     def wake(self, tuner: Tuner, cookie: NetnsCookie, wake: Wake, now_s: float) -> None:
         """Set a timer. Long ones fall on whole minutes, to share wake-ups."""
@@ -100,6 +121,16 @@ class Agenda:
             )
         self._rechecks[key] = Rechecking(cookie, recheck, now_s)
 
+    def write_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
+        """Return the write to sysctl *name* that is being looked at, if any.
+
+        The namespace is the writer's: one from there, else from elsewhere.
+        """
+        known = self._rechecks.get((cookie, name)) or next(
+            (one for (_, what), one in self._rechecks.items() if what == name), None
+        )
+        return known.recheck if known else None
+
     def due_looks(self, now_s: float) -> list[Looking]:
         """Take the looks that are due, with *left* counted down."""
         if now_s < self._last_look_s + LEAST_LOOK_GAP_S:
@@ -110,6 +141,7 @@ class Agenda:
         look = min(ready, key=lambda one: one.due_s)
         self._last_look_s = now_s
         look.left -= 1
+        look.known_looks -= 1
         look.due_s = now_s + look.watch.every_s
         self._last = None
         if look.left <= 0:
@@ -130,6 +162,11 @@ class Agenda:
             if one.nth >= len(RECHECKS_S):
                 del self._rechecks[one.cookie, one.recheck.name]
         return ready
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a watch is under way."""
+        return bool(self._looks)
 
     def next_s(self) -> float | None:
         """Return when something is due next, or None."""

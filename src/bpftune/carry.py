@@ -79,8 +79,11 @@ class Carrier:
         new: Value,
         extra: Mapping[str, object] | None = None,
         *,
-        undo: Value | None = None,
+        by_hand: Value | None = None,
     ) -> None:
+        undo = None
+        if by_hand is not None and by_hand != entry.expected:
+            undo = self.by_hand(entry, by_hand)
         self._tell(
             Record(
                 record=kind,
@@ -91,7 +94,7 @@ class Carrier:
                 old=old,
                 new=new,
                 change=entry.change_id,
-                undo=None if undo is None or undo == new else self.by_hand(entry, undo),
+                undo=undo,
                 extra=extra or {},
             )
         )
@@ -108,21 +111,12 @@ class Carrier:
             return self._refused(entry, change, reason)
         old, extra = entry.expected, {"evidence": change.evidence}
         on_trial = change.record == "change"
-        raised = not governor.goes_down(change.value, old)
+        raised = not governor.goes_down(change.value, old, entry.tunable)
         granted = governor.grant_after(change, entry)
         if self._observe:
-            by_hand = self.by_hand(entry, change.value)
-            self._say(
-                "advice",
-                entry,
-                f"{change.why}. Do it: {by_hand}",
-                old,
-                change.value,
-                extra,
-            )
-            return Rejected(
-                facts.netns.cookie, change.tunable, change.value, "observing"
-            )
+            new = change.value
+            self._say("advice", entry, change.why, old, new, extra, by_hand=new)
+            return Rejected(facts.netns.cookie, change.tunable, new, "observing")
         self._ledger.intend(entry, change.value)
         try:
             self._sysctls.write(facts.netns.cookie, change.tunable.name, change.value)
@@ -138,7 +132,13 @@ class Carrier:
         if raised:
             entry.raises_s.append(facts.now_s)
         self._say(
-            change.record, entry, change.why, old, change.value, extra, undo=entry.found
+            change.record,
+            entry,
+            change.why,
+            old,
+            change.value,
+            extra,
+            by_hand=entry.found,
         )
         return None
 
@@ -154,7 +154,9 @@ class Carrier:
         old = entry.settled
         self._ledger.kept(entry)
         extra = {"proved": keep.proved, "evidence": keep.evidence}
-        self._say("kept", entry, keep.why, old, entry.expected, extra, undo=entry.found)
+        self._say(
+            "kept", entry, keep.why, old, entry.expected, extra, by_hand=entry.found
+        )
 
     def hand_over(
         self, request: Yield, cookie: NetnsCookie, new: Value
@@ -163,7 +165,7 @@ class Carrier:
         entry = self._ledger.get(cookie, request.tunable)
         if entry is None or entry.yielded:
             return None
-        old = entry.expected
+        old = request.old or entry.expected
         self._ledger.yield_to_admin(entry, new)
         self._say("yielded", entry, request.why, old, new)
         return Yielded(cookie, request.tunable)
@@ -192,7 +194,7 @@ class Carrier:
                 f"{why}, back to the last value that paid",
                 old,
                 entry.settled,
-                undo=entry.found,
+                by_hand=entry.found,
             )
 
     def sum_up(self) -> None:
@@ -200,5 +202,5 @@ class Carrier:
         for entry in self._ledger.in_force():
             why = f"set in {entry.changes} writes"
             self._say(
-                "stopped", entry, why, entry.found, entry.expected, undo=entry.found
+                "stopped", entry, why, entry.found, entry.expected, by_hand=entry.found
             )

@@ -11,14 +11,17 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import replace
+from math import inf
 from typing import TYPE_CHECKING
 
-from bpftune.agenda import MINUTE_S, Agenda
+from bpftune.agenda import MINUTE_S, Agenda, Looking
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.sysctl import SysctlError
 from bpftune.ledger import Ledger
+from bpftune.looks import Looks
 from bpftune.model import (
     Change,
     Event,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from bpftune.ledger import Entry
     from bpftune.machine import Machine
 
+ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
 
@@ -79,6 +83,7 @@ class Daemon:
         self._only_netns = only_netns
         self.ledger = Ledger()
         self.agenda = Agenda()
+        self.looks = Looks(machine.sockets, machine.namespaces)
         self.lost: Counter[str] = Counter()
         self.carrier = Carrier(
             self.ledger,
@@ -92,6 +97,9 @@ class Daemon:
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
+        self._next_gone_s = inf
+        self._memory = memory_facts()
+        self._memory_s = clock()
 
     # --- the life of an event ------------------------------------------------
 
@@ -123,8 +131,8 @@ class Daemon:
                 self._queue_changes(facts)
                 return
             waiting = len(self._pending)
-            for request in self._ask(tuner, tuner.event_handler, event, facts):
-                self._carry_out(tuner, cookie, request, facts)
+            requests = self._ask(tuner, tuner.event_handler, event, facts)
+            self._carry_out_all(tuner, cookie, requests, facts)
             if isinstance(event, Rejected) and len(self._pending) > waiting:
                 self._insisted += 1
             if self._insisted > MOST_INSISTED:
@@ -147,15 +155,41 @@ class Daemon:
         known = [entry for entry in entries if entry is not None]
         changed = [self.reconciler.compare(entry) for entry in known]
         if any(changed):
-            return [event for event in changed if event is not None]
+            return self._attributed([event for event in changed if event is not None])
         return Facts(
             netns=netns,
             now_s=self.clock(),
             values={entry.tunable: entry.expected for entry in known},
             found={entry.tunable: entry.found for entry in known},
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
-            memory=memory_facts(),
+            memory=self._memory_now(),
         )
+
+    def _memory_now(self) -> Memory:
+        """Read what memory there is, at most once a second: it costs 0.6 ms."""
+        now_s = self.clock()
+        if now_s - self._memory_s >= 1.0:
+            self._memory, self._memory_s = memory_facts(), now_s
+        return self._memory
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it.
+
+        It speaks before the write, so it may have spoken, but not been heard.
+        """
+        if events:
+            for tuner, event in self.machine.loader.events():
+                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                    self._handle_one(tuner, event)
+                else:
+                    self._pending.append((tuner, event))
+        named = []
+        for event in events:
+            seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
+            if seen is not None:
+                event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
+            named.append(event)
+        return named
 
     def _queue_changes(self, events: list[ValueChanged]) -> None:
         """Decide on what others changed before anything else."""
@@ -165,7 +199,9 @@ class Daemon:
                 self._pending.appendleft((sysctl[0], event))
             else:
                 why = "somebody set it"
-                self._hand_over(Yield(event.tunable, why), event.netns_cookie)
+                self._hand_over(
+                    Yield(event.tunable, why, event.old), event.netns_cookie
+                )
 
     def _ask(
         self, tuner: Tuner, decide: Callable[..., Iterable[Request]], *about: object
@@ -184,6 +220,17 @@ class Daemon:
         self.carrier.settle(tuner.name, "its tuner failed")
         why = f"switched off, the other tuners go on: {why}"
         self.tell(Record("degraded", why, tuner.name))
+
+    def _carry_out_all(
+        self, tuner: Tuner, cookie: NetnsCookie, requests: list[Request], facts: Facts
+    ) -> None:
+        try:
+            for request in requests:
+                self._carry_out(tuner, cookie, request, facts)
+        except KernelError:
+            raise
+        except Exception as error:  # noqa: BLE001  a plugin may ask for anything
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
 
     def _carry_out(
         self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
@@ -242,8 +289,7 @@ class Daemon:
         self.agenda.forget(cookie)
         self.ledger.forget(cookie)
         self.machine.sysctls.forget(cookie)
-        memory = Memory(0, 0, 0, 0)  # there is nothing to tune with it any more
-        nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), memory)
+        nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
         gone = NetnsGone(cookie)
         for tuner in list(self.tuners):
             self._ask(tuner, tuner.event_handler, gone, nothing)
@@ -259,13 +305,14 @@ class Daemon:
 
     def _begin(self, tuner: Tuner, cookie: NetnsCookie) -> None:
         try:
-            facts = self._facts(tuner, cookie)
-            while isinstance(facts, list):
+            while isinstance(facts := self._facts(tuner, cookie), list):
                 self._handle_changes(facts)
-                facts = self._facts(tuner, cookie)
-            for request in self._ask(tuner, tuner.init, facts):
-                if isinstance(request, Survey) or not self._is_outside(cookie):
-                    self._carry_out(tuner, cookie, request, facts)
+            requests = [
+                request
+                for request in self._ask(tuner, tuner.init, facts)
+                if isinstance(request, Survey) or not self._is_outside(cookie)
+            ]
+            self._carry_out_all(tuner, cookie, requests, facts)
         except KernelError as error:
             self.tell(Record("degraded", str(error), tuner.name))
 
@@ -274,7 +321,11 @@ class Daemon:
     ) -> Entry | None:
         """Return the entry of *tunable*; the admin's files speak for the host."""
         is_new = self.ledger.get(cookie, tunable) is None
-        entry = self.reconciler.meet(tuner, cookie, tunable)
+        try:
+            entry = self.reconciler.meet(tuner, cookie, tunable)
+        except SysctlError as error:  # the tuner's other tunables go on
+            self.tell(Record("degraded", str(error), tuner.name, tunable.name))
+            return None
         setting = self.machine.admins_values.get(tunable.name)
         host = self.machine.namespaces.host.cookie
         if is_new and entry is not None and setting is not None and cookie == host:
@@ -296,12 +347,22 @@ class Daemon:
         for one in self.agenda.due_rechecks(now_s):
             self._recheck(one.cookie, one.recheck)
         for look in self.agenda.due_looks(now_s):
-            self._look(look.tuner, look.cookie, look.watch, look.left)
+            self._look(look, now_s)
+        if not self.agenda.is_looking:
+            self.looks.rest()
         if now_s >= self._next_minute_s:
             self._next_minute_s = (now_s // MINUTE_S + 1) * MINUTE_S
             self._each_minute()
+        if now_s >= self._next_gone_s:
+            self._forget_ended()
         due_s = self.agenda.next_s()
-        return self._next_minute_s if due_s is None else min(due_s, self._next_minute_s)
+        return min(
+            inf if due_s is None else due_s, self._next_minute_s, self._next_gone_s
+        )
+
+    def names_changed(self) -> None:
+        """Look soon which namespaces ended: their names came or went."""
+        self._next_gone_s = min(self._next_gone_s, self.clock() + ENDED_S)
 
     def _recheck(self, cookie: NetnsCookie, recheck: Recheck) -> None:
         try:
@@ -319,13 +380,11 @@ class Daemon:
         self._queue_changes(changed)
         self._handle_pending()
 
-    def _look(self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, left: int) -> None:
-        """Sample the senders of a namespace from inside."""
-        sockets = self.machine.sockets
+    def _look(self, look: Looking, now_s: float) -> None:
+        """Sample the senders that a watch asked for."""
+        tuner, cookie, watch, left = look.tuner, look.cookie, look.watch, look.left
         try:
-            seen = self.machine.namespaces.inside(
-                cookie, lambda: sockets.sample(watch.prefix, watch.sndbuf_bytes)
-            )
+            seen = self.looks.take(look, now_s)
         except NetnsGoneError:
             self.lost["network namespace gone"] += 1
             self._forget(cookie)
@@ -338,10 +397,14 @@ class Daemon:
         self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
 
     def _each_minute(self) -> None:
+        self._forget_ended()
+        self._handle_changes(self._attributed(self.reconciler.some()))
+        self.tell_losses()
+
+    def _forget_ended(self) -> None:
+        self._next_gone_s = inf
         for cookie in self.machine.namespaces.gone():
             self._forget(cookie)
-        self._handle_changes(self.reconciler.some())
-        self.tell_losses()
 
     def tell_losses(self) -> None:
         """Say what was lost since it was said last, by cause."""

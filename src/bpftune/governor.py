@@ -13,7 +13,7 @@ from bpftune.text import size_words
 
 if TYPE_CHECKING:
     from bpftune.ledger import Entry
-    from bpftune.model import Change, Memory, Value
+    from bpftune.model import Change, Memory, Tunable, Value
 
 SOCKET_SHARE = 64
 GROWTH_SHARE = 8
@@ -23,13 +23,18 @@ REFILL_S = 60.0
 
 
 def growth_bytes(change: Change, entry: Entry) -> int:
-    """Return what *change* lets its sockets use beyond the value found."""
+    """Return what *change* lets its sockets use beyond the value found.
+
+    A range counts ports or the like, no bytes.
+    """
+    if entry.tunable.is_range:
+        return 0
     return max(0, change.value[-1] - entry.found[-1]) * max(1, change.sockets)
 
 
 def grant_after(change: Change, entry: Entry) -> int:
     """Return what is granted once *change* is made."""
-    if goes_down(change.value, entry.expected):
+    if goes_down(change.value, entry.expected, entry.tunable):
         return grant_left(change.value, entry)
     return growth_bytes(change, entry)
 
@@ -51,8 +56,8 @@ def refusal(
         return "it is the admin's"
     if change.value == entry.found:
         return None  # the kernel had it, however odd it is
-    wrong = _malformed(change.value, entry.found)
-    if wrong is not None or goes_down(change.value, entry.expected):
+    wrong = _malformed(change.value, entry.found, entry.tunable)
+    if wrong is not None or goes_down(change.value, entry.expected, entry.tunable):
         return wrong
     if change.record != "change":
         return f"{change.record}, but it goes up"
@@ -61,26 +66,38 @@ def refusal(
     return _too_much(change, entry, memory, granted_bytes) or _too_often(entry, now_s)
 
 
-def _malformed(value: Value, found: Value) -> str | None:
+def _upward(value: Value, tunable: Tunable) -> Value:
+    """Return *value* with each number's sign such that more is greater."""
+    if tunable.is_range and len(value) == 2:
+        return (-value[0], value[1])
+    return value
+
+
+def _malformed(value: Value, found: Value, tunable: Tunable) -> str | None:
     if len(value) != len(found):
         return f"{len(value)} numbers for a tunable of {len(found)}"
     if any(not 0 < number <= LARGEST for number in value):
         return f"outside 1..{LARGEST}"
-    if any(new < old for new, old in zip(value, found, strict=True)):
+    if not goes_down(found, value, tunable):
         return "below the value found at start"
+    if tunable.is_range and value[0] > value[-1]:
+        return "the range's ends are out of order"
     if len(value) == 3 and list(value) != sorted(value):
         return "minimum, default and maximum out of order"
     return None
 
 
-def goes_down(new: Value, old: Value) -> bool:
-    """Tell whether no number of *new* is larger than that of *old*."""
-    return all(n <= o for n, o in zip(new, old, strict=True))
+def goes_down(new: Value, old: Value, tunable: Tunable) -> bool:
+    """Tell whether no number of *new* allows more than that of *old*."""
+    pairs = zip(_upward(new, tunable), _upward(old, tunable), strict=True)
+    return all(n <= o for n, o in pairs)
 
 
 def _too_much(
     change: Change, entry: Entry, memory: Memory, granted_bytes: int
 ) -> str | None:
+    if entry.tunable.is_range:
+        return None
     most = memory.total_bytes // SOCKET_SHARE
     if change.value[-1] > most:
         return f"one socket may use at most {size_words(most)}, 1/64 of memory"

@@ -8,18 +8,24 @@ and what one of them lacks costs the others nothing.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpftune.kernel.cgroup import cgroup2_root
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import (
+    KernelError,
+    NotPermittedError,
+    UnsupportedError,
+)
 from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.netns import Namespaces
+from bpftune.kernel.setns import cookie_here
 from bpftune.kernel.sockets import Sockets
 from bpftune.kernel.sysctl import Sysctls
-from bpftune.kernel.sysctl_files import FileSetting, admins_values
+from bpftune.kernel.sysctl_files import read_files
 from bpftune.model import Event, Tuner
 from bpftune.tuners.sysctl import hook_key
 
@@ -62,14 +68,20 @@ class Machine:
             self.sysctls = Sysctls(self.namespaces)
             stack.callback(self.sysctls.close)
             self.sockets = stack.enter_context(Sockets())
-            self.admins_values: dict[str, FileSetting] = admins_values(admins_root)
+            files = read_files(admins_root)
+            self.admins_values = files.admins
+            self.problems += map(str, files.problems)
             self.verdicts: dict[str, list[Verdict]] = {}
             self._stack = stack.pop_all()
 
     def _test_ring(self) -> int:
         """Send ourselves an event; return our number in it."""
         self._host = Tuner("host", "what the daemon itself asks the kernel")
-        self.loader.add(self._host, HOST_OBJECT, (SelfTest,))
+        # Host processes are left out in BPF: most are.
+        constants = {"host_cookie": cookie_here()}
+        verdicts = self.loader.add(self._host, HOST_OBJECT, (SelfTest,), constants)
+        if not any(verdict.works for verdict in verdicts):
+            raise _unusable(verdicts[0].reason)
         self.loader.object(self._host).run("who_am_i")
         for _, event in self.loader.events():
             if isinstance(event, SelfTest):
@@ -115,7 +127,7 @@ class Machine:
                     tuner,
                     tuner.bpf_object,
                     tuner.events,
-                    {"own_tgid": self.own_tgid},
+                    {"own_tgid": self.own_tgid, "no_cgroup2": self.cgroup_fd < 0},
                     self.cgroup_fd,
                 )
                 self._watch_sysctls(tuner, names)
@@ -133,9 +145,16 @@ class Machine:
         if not any(verdict.works for verdict in self.verdicts[tuner.name]):
             return
         bpf = self.loader.object(tuner)
-        if bpf.has_map(_WATCHED):
-            for number, name in enumerate(dict.fromkeys(names)):
-                bpf.update(_WATCHED, hook_key(name), number.to_bytes(4, "little"))
+        if not bpf.has_map(_WATCHED):
+            return
+        for number, name in enumerate(dict.fromkeys(names)):
+            try:
+                bpf.update(_WATCHED, hook_key(name), number.to_bytes(4, sys.byteorder))
+            except (KernelError, ValueError) as error:
+                self.problems.append(
+                    f"writes to {name} are noticed only when it is read again, "
+                    f"within a minute: {error}"
+                )
 
     def works(self, tuner: Tuner, program: str) -> bool:
         """Tell whether *program* of *tuner* could be loaded."""
@@ -143,3 +162,17 @@ class Machine:
             verdict.works and verdict.program == program
             for verdict in self.verdicts.get(tuner.name, [])
         )
+
+
+def _unusable(reason: str) -> KernelError:
+    """Return what it means that not even our own programs can be loaded."""
+    if "EPERM" in reason:
+        return NotPermittedError(
+            f"BPF programs may not be loaded: {reason}",
+            "it takes root with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and "
+            "CAP_SYS_ADMIN; in a container, those of the host",
+        )
+    return UnsupportedError(
+        f"BPF programs cannot be loaded: {reason}",
+        "run 'bpftune check' to see what is missing",
+    )

@@ -31,11 +31,13 @@ class Tunable:
     """A kernel setting that a tuner may change.
 
     *name* is the dotted sysctl name. *per_netns* is what the newest kernel
-    does; whether the file exists in a namespace is probed there.
+    does; whether the file exists in a namespace is probed there. *is_range*:
+    its two numbers are the ends of a range, which grows by getting wider.
     """
 
     name: str
     per_netns: bool = True
+    is_range: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,10 +292,14 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """Hand *tunable* in the event's namespace to the admin."""
+    """Hand *tunable* in the event's namespace to the admin.
+
+    *old* is the value before the admin's, where that is known.
+    """
 
     tunable: Tunable
     why: str
+    old: Value | None = None
 
 
 Request = Change | Keep | Watch | Wake | Survey | Recheck | Yield

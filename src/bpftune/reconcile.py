@@ -78,7 +78,7 @@ class Reconciler:
     def after_write(
         self, tuners: list[Tuner], cookie: NetnsCookie, recheck: Recheck
     ) -> list[ValueChanged]:
-        """Compare *recheck*'s sysctl wherever it is known.
+        """Compare *recheck*'s sysctl in *cookie*, and wherever it is ours.
 
         In a namespace that was not known, what was there before the write is
         taken for what was found.
@@ -92,7 +92,14 @@ class Reconciler:
                     entry = self.meet(tuner, cookie, tunable)
                     if entry is not None and len(recheck.old) == len(entry.found):
                         entry.found = entry.expected = entry.settled = recheck.old
-                known = [entry for entry in self._ledger if entry.tunable == tunable]
+                # Elsewhere only what is ours is worth a look at every write of
+                # anybody's; the rest is compared before it is decided on.
+                known = [
+                    entry
+                    for entry in self._ledger
+                    if entry.tunable == tunable
+                    and (entry.netns.cookie == cookie or entry.ours)
+                ]
                 changed += self._compare_all(known, recheck.uid, recheck.comm)
         return changed
 

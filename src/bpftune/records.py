@@ -62,6 +62,7 @@ _PHRASES = {
     "adopted": "{what} {new}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
+    "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",
 }
 _UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
 
@@ -140,6 +141,7 @@ def _sentence(record: Record) -> str:
         place=place,
         move=f"{old} -> {new}",
         new=new,
+        old=old,
         where=_where(record.netns),
         why=record.why,
     )
@@ -225,12 +227,18 @@ class Sink:
         json_lines: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write to *stream*: sentences, or with *json_lines* JSON objects."""
+        """Write to *stream*: sentences, or with *json_lines* JSON objects.
+
+        *has_room* tells whether a line can be written without waiting.
+        """
         self._stream = stream
         self._json_lines = json_lines
         self._monotonic = monotonic
         self._wall = wall
+        self._has_room = has_room
+        self._unread = 0
         self._voices: dict[str | None, _Voice] = {}
         self.broken = False
 
@@ -296,6 +304,13 @@ class Sink:
     def _out(self, record: Record) -> None:
         if self.broken:
             return
+        if not self._has_room():
+            self._unread += 1
+            return
+        if self._unread:
+            count, self._unread = self._unread, 0
+            why = f"{count} records were not written, for nobody read them"
+            self._out(Record("lost", why, extra={"unread": count}))
         line = (
             as_json(record, self._wall()) if self._json_lines else as_line(record)
         ) + "\n"

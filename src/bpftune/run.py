@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import selectors
 import signal
 import socket
@@ -18,9 +19,12 @@ from bpftune.daemon import Daemon
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
 from bpftune.records import Record, Sink
+from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bpftune.model import Tuner
 
 RUN_DIR = Path("/run/bpftune")
@@ -39,7 +43,7 @@ def lock(directory: Path, stack: ExitStack) -> None:
     """Take the lock that keeps a second daemon away. Raises KernelError."""
     try:
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = stack.enter_context((directory / "lock").open("a"))
+        file = stack.enter_context((directory / "lock").open("a+"))
     except OSError as error:
         raise KernelError(
             f"cannot use {directory}: {error.strerror}",
@@ -48,10 +52,15 @@ def lock(directory: Path, stack: ExitStack) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        file.seek(0)
         raise SecondDaemonError(
             "another bpftune daemon is running on this machine",
-            f"stop it first; it holds {directory / 'lock'}",
+            f"stop it first; process {printable(file.readline(32).strip()) or '?'} "
+            f"holds {directory / 'lock'}",
         ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
 
 
 def run(*, observe: bool = False, json: bool = False) -> int:
@@ -59,7 +68,7 @@ def run(*, observe: bool = False, json: bool = False) -> int:
 
     Records go to stderr, one a line. Raises KernelError if it cannot start.
     """
-    sink = Sink(sys.stderr, json_lines=json)
+    sink = Sink(sys.stderr, json_lines=json, has_room=_room_in(sys.stderr.fileno()))
     with ExitStack() as stack:
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
@@ -83,6 +92,17 @@ def run(*, observe: bool = False, json: bool = False) -> int:
     return 0
 
 
+def _room_in(fd: int) -> Callable[[], bool]:
+    """Return a function that tells whether *fd* takes a line at once.
+
+    A reader that sleeps, or a terminal stopped by Ctrl-S, must not stop us, and
+    O_NONBLOCK would hold for all who share the file.
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return lambda: bool(poll.poll(0))
+
+
 def _signals(stack: ExitStack) -> int:
     """Turn SIGTERM and SIGINT into a byte on the returned descriptor."""
     reader, writer = socket.socketpair()
@@ -99,6 +119,8 @@ def _signals(stack: ExitStack) -> int:
 
 
 def _tell_degraded(machine: Machine, tuners: list[Tuner], sink: Sink) -> None:
+    for problem in machine.problems:
+        sink.write(Record("degraded", problem))
     for tuner in tuners:
         for verdict in machine.verdicts.get(tuner.name, []):
             if not verdict.works:
@@ -132,6 +154,6 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return
-                if key.fd == machine.namespaces.fd:
-                    machine.namespaces.noticed()
+                if key.fd == machine.namespaces.fd and machine.namespaces.noticed():
+                    daemon.names_changed()
             sink.tick()

@@ -73,6 +73,7 @@ int send_filler(void *ctx)
 
 	if (!filler)
 		return -1;
+	__builtin_memset(filler->words, 0xff, sizeof(filler->words));
 	submit(filler);
 	return 0;
 }

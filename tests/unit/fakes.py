@@ -227,17 +227,46 @@ class FakeSockets:
     sysctls: FakeSysctls
     worlds: dict[tuple[NetnsCookie, Prefix], World] = field(default_factory=dict)
     failing: KernelError | None = None
+    can_mark: bool = True
+    marked: bool = False
+    bear_marks: set[tuple[NetnsCookie, Prefix]] = field(default_factory=set)
+    searches: int = 0
 
     def sample(
-        self, wanted: Prefix | None = None, sndbuf_bytes: int = 0
+        self, wanted: Prefix | None = None, sndbuf_bytes: int = 0, *, mark: bool = False
+    ) -> tuple[SocketSample, ...]:
+        self.searches += 1
+        here = self.namespaces.current
+        found = {(c, to) for c, to in self.worlds if c == here and wanted in (None, to)}
+        self.marked = mark and self.can_mark
+        if self.marked:
+            self.bear_marks |= found
+        return self._look_at(found, sndbuf_bytes)
+
+    def again(
+        self, cookie: NetnsCookie, wanted: Prefix | None = None, sndbuf_bytes: int = 0
+    ) -> tuple[SocketSample, ...]:
+        known = {
+            (c, to) for c, to in self.bear_marks if c == cookie and wanted in (None, to)
+        }
+        return self._look_at(known, sndbuf_bytes)
+
+    def unmark(self) -> int:
+        if self.failing is not None:
+            raise self.failing
+        count = len(self.bear_marks)
+        self.bear_marks.clear()
+        return count
+
+    def _look_at(
+        self, places: set[tuple[NetnsCookie, Prefix]], sndbuf_bytes: int
     ) -> tuple[SocketSample, ...]:
         if self.failing is not None:
             raise self.failing
-        here = self.namespaces.current
         seen: list[SocketSample] = []
-        for (cookie, to), world in self.worlds.items():
-            if cookie == here and wanted in (None, to):
-                world.limit = self.sysctls.read(here, TCP_WMEM.name)[2]
+        for place, world in self.worlds.items():
+            if place in places:
+                world.limit = self.sysctls.read(place[0], TCP_WMEM.name)[2]
                 seen += world.look(self.clock.now_s - world.now_s)
         return tuple(one for one in seen if one.sndbuf_bytes >= sndbuf_bytes)
 
@@ -254,6 +283,7 @@ class FakeMachine:
         self.sockets = FakeSockets(self.clock, self.namespaces, self.sysctls)
         self.admins_values: dict[str, FileSetting] = {}
         self.verdicts: dict[str, list[object]] = {}
+        self.problems: list[str] = []
         self.records: list[Record] = []
 
     def works(self, tuner: Tuner, program: str) -> bool:

@@ -221,3 +221,16 @@ def test_a_tuner_that_is_dropped_gets_no_more_of_what_it_asked(busy: Agenda) -> 
     assert {look.tuner for look in looks} == {OTHER}
     assert {wake.tuner for wake in busy.due_wakes(9.0)} == {OTHER}
     assert len(busy.due_rechecks(9.0)) == 2  # the admin's writes are everybody's
+
+
+def test_knows_who_writes_a_sysctl_there_or_elsewhere() -> None:
+    agenda = Agenda()
+    here, there = RED.cookie, BLUE.cookie
+    name = "net.ipv4.tcp_wmem"
+    mine, other = Recheck(name, (1,), 7, b"me"), Recheck(name, (1,), 8, b"you")
+    assert agenda.write_of(here, name) is None
+    agenda.recheck(there, other, 0.0)
+    assert agenda.write_of(here, name) == other
+    agenda.recheck(here, mine, 0.0)
+    assert agenda.write_of(here, name) == mine
+    assert agenda.write_of(here, "net.ipv4.tcp_rmem") is None

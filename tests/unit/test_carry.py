@@ -181,8 +181,8 @@ def test_observing_writes_nothing_and_advises() -> None:
     assert desk.entry.expected == FOUND
     assert desk.ledger.granted_bytes() == 0
     assert as_line(desk.last) == (
-        "tcp_wmem max 4 MiB -> 8 MiB on the host is advised (it is short. "
-        "Do it: sysctl -w net.ipv4.tcp_wmem='4096 16384 8388608')"
+        "tcp_wmem max 4 MiB -> 8 MiB on the host is advised (it is short). "
+        "Do it: sysctl -w net.ipv4.tcp_wmem='4096 16384 8388608'"
     )
 
 

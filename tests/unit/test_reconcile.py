@@ -108,7 +108,10 @@ def test_what_is_the_admins_may_change_in_silence(desk: Desk) -> None:
 def test_a_write_from_one_namespace_through_a_descriptor_of_another_is_found_there(
     desk: Desk,
 ) -> None:
-    desk.meet(HOST, RED)
+    desk.meet(HOST)
+    ours = desk.reconciler.meet(TUNER, RED.cookie, TCP_WMEM)
+    assert ours is not None
+    desk.ledger.applied(ours, wmem(8 * MIB), trial=None)
     desk.sysctls.by_admin(RED, ADMINS)
     (event,) = desk.after_write(HOST)
     assert event.netns_cookie == RED.cookie

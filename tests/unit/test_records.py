@@ -155,6 +155,11 @@ def test_no_byte_of_a_name_breaks_a_line(
             "vm.swappiness 60 -> 10 (12 of 40 sockets were held back)",
         ),
         (
+            change(record="stopped", why="set in 2 writes", undo="sysctl -w x='1'"),
+            "tcp_wmem max stays at 8 MiB in netns web, found at 4 MiB: set in 2 "
+            "writes. Undo: sysctl -w x='1'",
+        ),
+        (
             Record("started", "3 tuners, 20 ms"),
             "bpftune started: 3 tuners, 20 ms",
         ),
@@ -303,6 +308,19 @@ def test_does_not_wait_for_a_slow_reader() -> None:
     sink.write(Record("stopped", "b"))
     assert not sink.broken
     assert stream.calls == 2
+
+
+def test_counts_what_a_sleeping_reader_missed() -> None:
+    awake, stream = [False], io.StringIO()
+    sink = Sink(stream, has_room=lambda: awake[0])
+    for number in range(3):
+        sink.write(Record("degraded", f"{number}"))
+    assert stream.getvalue() == ""
+    awake[0] = True
+    sink.write(Record("degraded", "last"))
+    first, second = stream.getvalue().splitlines()
+    assert "3 records were not written" in first
+    assert "last" in second
 
 
 def test_survives_a_closed_stream() -> None:

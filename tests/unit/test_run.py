@@ -120,11 +120,11 @@ class Stage:
 def stage(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Stage]:
     near, far = socket.socketpair()
     with near, far:
-        stage = Stage(RunnableMachine(RED), Raising(), far, capsys)
+        stage = Stage(RunnableMachine(RED), Raising(), far, capfd)
         stage.machine.loader.fd = near.fileno()
         found: tuple[list[Tuner], list[Problem]] = ([stage.tuner], [])
         monkeypatch.setattr(runner, "Machine", lambda: stage.machine)

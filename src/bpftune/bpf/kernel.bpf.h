@@ -174,6 +174,8 @@ struct bpf_sysctl {
 };
 
 struct bpf_iter_meta;
+struct bpf_map;
+struct sock;
 struct sock_common;
 struct task_struct;
 
@@ -186,6 +188,13 @@ struct bpf_iter__tcp {
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	struct sock *sk;
+	void *value;
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -19,12 +19,14 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.btf import Btf, BtfError
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import (
+    IterAttachOpts,
     Map,
     TestRunOpts,
     last_error,
     libbpf,
 )
 from bpftune.kernel.ring_buffer import RingBuffer
+from bpftune.kernel.variable import Variable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,37 +43,6 @@ class Program(NamedTuple):
 
     name: str
     section: str
-
-
-class Variable:
-    """A global of a loaded object, shared with its programs."""
-
-    def __init__(self, memory: mmap.mmap, offset: int, size: int) -> None:
-        """Be the *size* bytes at *offset* of *memory*."""
-        self._memory = memory
-        self._slice = slice(offset, offset + size)
-        self._size = size
-
-    @property
-    def value(self) -> int:
-        """The variable as an unsigned integer."""
-        return int.from_bytes(self._memory[self._slice], sys.byteorder)
-
-    @value.setter
-    def value(self, value: int) -> None:
-        self._memory[self._slice] = value.to_bytes(self._size, sys.byteorder)
-
-    @property
-    def raw(self) -> bytes:
-        """The variable's bytes; a value set must have as many."""
-        return self._memory[self._slice]
-
-    @raw.setter
-    def raw(self, value: bytes) -> None:
-        if len(value) != self._size:
-            msg = f"{len(value)} bytes for a variable of {self._size}"
-            raise ValueError(msg)
-        self._memory[self._slice] = value
 
 
 class BpfObject:
@@ -238,16 +209,25 @@ class BpfObject:
         msg = f"{self.path.name} has no variable {name}"
         raise BpfError(msg)
 
-    def attach(self, program: str, cgroup_fd: int = -1) -> None:
-        """Attach *program* by a link; to the cgroup if *cgroup_fd* is given."""
+    def attach(self, program: str, cgroup_fd: int = -1, over: str = "") -> None:
+        """Attach *program* by a link; to the cgroup if *cgroup_fd* is given.
+
+        An iterator over the elements of a map is attached to the map *over*.
+        """
         self._lib.log.take()
         handle = self._program(program)
         if cgroup_fd >= 0:
             link = self._lib["bpf_program__attach_cgroup"](handle, cgroup_fd)
+        elif over:
+            options = IterAttachOpts.over_map(self.map_fd(over))
+            link = self._lib["bpf_program__attach_iter"](handle, byref(options))
         else:
             link = self._lib["bpf_program__attach"](handle)
         if not link:
-            raise self._error(f"program {program} cannot be attached")
+            error = self._error(f"program {program} cannot be attached")
+            if cgroup_fd >= 0 and error.number == errno.EPERM:
+                error.hint = "another program may be attached there exclusively"
+            raise error
         self._links[program] = link
 
     def iterate(self, program: str) -> bytes:

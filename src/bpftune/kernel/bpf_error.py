@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import describe_error
 
 UNPRIVILEGED = (
-    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN "
-    "(and, in a container, with the host's capabilities)"
+    "run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; "
+    "in a container these must be given to it"
 )
 
 
@@ -30,8 +29,7 @@ class BpfError(KernelError):
             message += f": {describe_error(number)}"
         if reason:
             message += f": {reason}"
-        refused = number == errno.EPERM and os.geteuid() != 0
-        super().__init__(message, UNPRIVILEGED if refused else "")
+        super().__init__(message, UNPRIVILEGED if number == errno.EPERM else "")
 
 
 def summary_of(log: str) -> str:
@@ -58,5 +56,5 @@ def summary_of(log: str) -> str:
         for line in log.splitlines()
         if line.startswith("libbpf: ") and "load failed" not in line
     ]
-    # The first complaint is the cause, the others are what followed from it.
-    return lines[0] if lines else ""
+    # The first failure is the cause, the others are what followed from it.
+    return next((line for line in lines if "failed" in line), "".join(lines[:1]))

@@ -12,10 +12,14 @@ import re
 import struct
 import sys
 from collections.abc import Callable
+from itertools import repeat
+from operator import call
+from types import MemberDescriptorType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from bpftune import model
 from bpftune.kernel.btf_format import (
+    AMBIGUOUS,
     ARRAY,
     BOOL,
     CONST,
@@ -133,10 +137,8 @@ class Btf:
         type_id = self._struct(name)
         text, build = self._layout(cls, self._types[type_id], 0)
         unpack = struct.Struct(self._order + text).unpack_from
-        if build is None:
-            return type_id, lambda data, offset: cls(*unpack(data, offset))
-        whole = build
-        return type_id, lambda data, offset: whole(unpack(data, offset))
+        make = build or _maker(cls)
+        return type_id, lambda data, offset: make(unpack(data, offset))
 
     def _layout(self, cls: type[Any], found: Type, depth: int) -> Layout:
         """Give the struct format of *found* and, if not flat, a builder."""
@@ -175,11 +177,12 @@ class Btf:
         text += f"{found.size - at}x" if found.size > at else ""
         if all(build is None and stop - start == 1 for start, stop, build in pieces):
             return text, None
-        return text, lambda values: cls(
-            *[
+        make = _maker(cls)
+        return text, lambda values: make(
+            tuple(
                 values[start] if build is None else build(values[start:stop])
                 for start, stop, build in pieces
-            ]
+            )
         )
 
     def _field(
@@ -198,7 +201,7 @@ class Btf:
                 raise BtfError(msg)
             text, build = self._layout(hint, found, depth + 1)
             slots = _slots(text)
-            return text, found.size, slots, build or (lambda values: hint(*values))
+            return text, found.size, slots, build or _maker(hint)
         kind = _KIND_NAMES.get(found.kind, f"of a kind ({found.kind})")
         msg = f"{where} is {kind}, which cannot be in an event"
         raise BtfError(msg)
@@ -221,11 +224,34 @@ class Btf:
     def _scalar(self, where: str, found: Type) -> str:
         if found.encoding & BOOL and found.size == 1:
             return "?"
+        if found.encoding & AMBIGUOUS:
+            msg = f"{where}: the sign of enum {found.name} is unknown; use an integer"
+            raise BtfError(msg)
         code = _CODES.get(found.size)
         if code is None:
             msg = f"{where} has an integer of {found.size} bytes"
             raise BtfError(msg)
         return code.lower() if found.encoding & SIGNED else code
+
+
+def _maker(cls: type[Any]) -> Build:
+    """Return what makes a *cls* of its fields' values, in order."""
+    slots = [getattr(cls, field.name, None) for field in dataclasses.fields(cls)]
+    if hasattr(cls, "__post_init__") or not all(
+        isinstance(slot, MemberDescriptorType) for slot in slots
+    ):
+        return lambda values: cls(*values)
+    # A third quicker than __init__ of a frozen dataclass.
+    setters = [slot.__set__ for slot in slots if slot is not None]
+    new = object.__new__
+
+    def make(values: tuple[Any, ...]) -> Any:
+        made = new(cls)
+        # A setter returns None: any() calls them all, without a loop here.
+        any(map(call, setters, repeat(made), values))
+        return made
+
+    return make
 
 
 def _slots(text: str) -> int:

@@ -17,6 +17,9 @@ VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
 SIGNED, CHAR, BOOL = 1, 2, 4
 """Bits of an integer's encoding."""
 
+AMBIGUOUS = 16
+"""Encoding of an enum that is large or negative: old compilers do not tell."""
+
 _AFTER_TYPE = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}
 _PER_MEMBER = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
 
@@ -113,7 +116,8 @@ class _Parser:
             element, _, length = self._three(self._types, at)
             return Type(kind, name, 0, element=element, length=length)
         if kind in (ENUM, ENUM64):
-            return Type(kind, name, size, encoding=SIGNED if flag else 0)
+            encoding = SIGNED if flag else self._sign(kind, at, count)
+            return Type(kind, name, size, encoding=encoding)
         if kind not in (STRUCT, UNION, DATASEC):
             return Type(kind, name, size)
         members = []
@@ -126,6 +130,12 @@ class _Parser:
                 offset = third & 0xFFFFFF if flag else third
                 members.append(Member(self._name(first), second, offset, bits))
         return Type(kind, name, size, tuple(members))
+
+    def _sign(self, kind: int, at: int, count: int) -> int:
+        # Older compilers set no flag for a signed enum.
+        words = range(at + 4, at + 8 * count, 8) if kind == ENUM else ()
+        negative = any(self._word(self._types, pos)[0] >> 31 for pos in words)
+        return AMBIGUOUS if negative else 0
 
     def _name(self, offset: int) -> str:
         return self._names[offset : self._names.index(0, offset)].decode()

@@ -1,6 +1,9 @@
 """What can go wrong between the daemon and the kernel.
 
 KernelError
+|- UnsupportedError    this machine cannot do it at all
+|  `- LibbpfMissing    no libbpf, or too old            (kernel.libbpf)
+|- NotPermittedError   we may not, even as root
 |- BpfError            libbpf or the verifier said no    (kernel.bpf)
 |- NetnsGoneError      the namespace ended or is out of reach (kernel.netns)
 `- SysctlError         a sysctl is missing, refused or odd    (kernel.sysctl)
@@ -19,3 +22,11 @@ class KernelError(Exception):
         """Keep *message* as the text and *hint* beside it."""
         super().__init__(message)
         self.hint = hint
+
+
+class UnsupportedError(KernelError):
+    """Something is missing without which nothing works here."""
+
+
+class NotPermittedError(KernelError):
+    """The kernel does not let this process do it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ class Problem:
 class Features:
     """The answers to all probes.
 
-    Of *libbpf*, *bpf* and *cgroup2*, None means: works, or is there.
+    *libbpf*, *bpf* and *cgroup2_problem* are None if there is nothing wrong.
     *tracepoints* has those that were asked for.
     """
 
@@ -81,8 +82,9 @@ def probe(tracepoints: Iterable[str] = ()) -> Features:
     except KernelError as error:
         missing_cgroup2 = Problem(str(error), error.hint)
     has_btf = KERNEL_BTF.exists()
-    if found and has_btf and not library:
-        found = find_tracepoints(found)
+    if found and not library:
+        with suppress(BpfError):
+            found = find_tracepoints(found)
     return Features(
         os.uname().release,
         has_btf,

@@ -24,7 +24,7 @@ from ctypes import (
 )
 from typing import Any
 
-from bpftune.kernel.errors import KernelError
+from bpftune.kernel.errors import UnsupportedError
 
 OLDEST = (1, 1)
 """The oldest libbpf that has everything (that of Debian 12)."""
@@ -32,7 +32,7 @@ OLDEST = (1, 1)
 _INSTALL = "install libbpf 1.1 or newer: apt install libbpf1, or dnf install libbpf"
 
 
-class LibbpfMissing(KernelError):  # noqa: N818 - it is what it is called
+class LibbpfMissing(UnsupportedError):  # noqa: N818 - it is what it is called
     """There is no libbpf, or it is too old."""
 
 
@@ -83,6 +83,32 @@ class TestRunOpts(Structure):
     )
 
 
+class IterLinkInfo(Structure):
+    """union bpf_iter_link_info, for an iterator over a map."""
+
+    _fields_ = (("map_fd", c_uint32),)
+
+
+class IterAttachOpts(Structure):
+    """struct bpf_iter_attach_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("link_info", POINTER(IterLinkInfo)),
+        ("link_info_len", c_uint32),
+    )
+
+    @classmethod
+    def over_map(cls, fd: int) -> IterAttachOpts:
+        """Make the options of an iterator over the elements of a map."""
+        info = IterLinkInfo(map_fd=fd)
+        return cls(
+            sz=ctypes.sizeof(cls),
+            link_info=ctypes.pointer(info),
+            link_info_len=ctypes.sizeof(info),
+        )
+
+
 # int (*)(void *ctx, void *data, size_t size)
 SAMPLE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
 # int (*)(enum libbpf_print_level level, const char *format, va_list arguments)
@@ -106,6 +132,7 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "bpf_program__fd": (c_int, Program),
     "bpf_program__attach": (Link, Program),
     "bpf_program__attach_cgroup": (Link, Program, c_int),
+    "bpf_program__attach_iter": (Link, Program, POINTER(IterAttachOpts)),
     "bpf_link__fd": (c_int, Link),
     "bpf_link__destroy": (c_int, Link),
     "bpf_map__fd": (c_int, Map),
@@ -136,6 +163,9 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "ring_buffer__consume": (c_int, Ring),
     "ring_buffer__free": (None, Ring),
 }
+
+
+_callbacks: list[Any] = []
 
 
 class Log:
@@ -192,6 +222,8 @@ class Libbpf:
             msg = "libbpf {}.{} is too old".format(*self.version)
             raise LibbpfMissing(msg, _INSTALL)
         self.log = Log()
+        # libbpf holds the pointer for good: the callback must never be freed.
+        _callbacks.append(self.log.callback)
         self["libbpf_set_print"](self.log.callback)
 
     def __getitem__(self, name: str) -> Any:

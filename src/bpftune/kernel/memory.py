@@ -53,13 +53,20 @@ def parse_tcp_mem(text: str) -> int:
 
 
 def memory_facts(proc: Path = Path("/proc")) -> Memory:
-    """Read what memory there is now; about 0.1 ms."""
+    """Read what memory there is now; about 0.1 ms.
+
+    ``tcp_mem`` exists in the first network namespace only. Elsewhere (in a
+    container) the kernel's default stands in: a sixteenth of memory.
+    """
     try:
         total, available = parse_meminfo((proc / "meminfo").read_text())
-        # self/net is the main thread's namespace whichever thread asks; tcp_mem
-        # is missing in namespaces other than the first (seen on 6.18).
         used = parse_sockstat((proc / "self/net/sockstat").read_text())
-        pressure = parse_tcp_mem((proc / "sys/net/ipv4/tcp_mem").read_text())
+        try:
+            tcp_mem = (proc / "sys/net/ipv4/tcp_mem").read_text()
+        except FileNotFoundError:
+            pressure = total // PAGE_BYTES // 16
+        else:
+            pressure = parse_tcp_mem(tcp_mem)
     except (OSError, ValueError) as error:
         raise KernelError(f"cannot read the memory in use: {error}") from error
     return Memory(total, available, used * PAGE_BYTES, pressure * PAGE_BYTES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpftune.kernel import mountinfo
+from bpftune.kernel.errors import KernelError
 from bpftune.kernel.setns import ElsewhereError, call_in, cookie_here
 from bpftune.model import Netns, NetnsCookie
 
@@ -50,8 +51,8 @@ class Scanner:
     """Finds the namespaces other than the host's, at most *most* of them.
 
     *list_tasks* runs ``list_netns`` of host.bpf.c and returns its output.
-    Without it /proc is walked, which takes about eight times as long and
-    enters every namespace it finds.
+    Without it, or where it raises KernelError, /proc is walked, which takes
+    about eight times as long and enters every namespace it finds.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class Scanner:
 
     def _mounts(self) -> Iterator[tuple[str, str | None]]:
         """Yield paths of bound namespaces and their names, named ones first."""
+        # Read before the names: what is mounted then has its name already.
+        mounts = mountinfo.MOUNTINFO.read_bytes()
         try:
             # Links to /proc/PID/ns/net are found here only.
             with os.scandir(self._run_netns) as entries:
@@ -118,17 +121,20 @@ class Scanner:
         except OSError:
             paths = {}
         yield from sorted(paths.items())
-        for mount in mountinfo.parse(mountinfo.MOUNTINFO.read_bytes()):
+        for mount in mountinfo.parse(mounts):
             is_net = mount.kind == "nsfs" and mount.root.startswith("net:")
             if is_net and mount.point not in paths:
                 yield mount.point, None
 
     def _tasks(self) -> Iterator[tuple[NetnsCookie, int, str]]:
         """Yield (cookie, inode, path) of processes outside the host's namespace."""
-        if self._list_tasks is None:
+        try:
+            output = self._list_tasks() if self._list_tasks else None
+        except KernelError:
+            output = None  # this kernel cannot run it
+        if output is None:
             yield from self._processes()
             return
-        output = self._list_tasks()
         whole = len(output) // _TASK.size * _TASK.size
         for cookie, inum, tgid in _TASK.iter_unpack(output[:whole]):
             if cookie != self.own.netns.cookie:

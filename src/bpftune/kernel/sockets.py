@@ -1,13 +1,19 @@
-"""Sample the TCP senders of a network namespace, with ``sockets.bpf.c``."""
+"""Sample TCP senders, with ``sockets.bpf.c``.
+
+``sample`` passes all connections of the host: 2-4 ms, most of it the kernel's
+walk over its hash table. It marks the senders it finds (socket-local storage),
+and ``again`` looks at those only: some ten microseconds, from anywhere.
+"""
 
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpftune.kernel.bpf import BpfObject
-from bpftune.model import Prefix, SocketSample
+from bpftune.kernel.bpf import BpfError, BpfObject
+from bpftune.model import NetnsCookie, Prefix, SocketSample
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -15,30 +21,46 @@ if TYPE_CHECKING:
 MIN_BYTES_ACKED = 30_000
 """Sockets that sent less say nothing yet about their path."""
 
+MARKS_LAST_S = 60.0
+"""Marks that no ``sample`` renewed for so long are removed by a later one."""
+
 _OBJECT = Path(__file__).with_name("sockets.bpf.o")
+_ALL = 2**64 - 1
 
 
 class Sockets:
     """The sampler. Not for two threads at once."""
 
     def __init__(self, path: Path = _OBJECT) -> None:
-        """Load the iterator. Raises KernelError."""
-        self._object = BpfObject(path)
+        """Load the iterators. Raises KernelError."""
+        self.refused = ""
+        """Why the kernel cannot do ``again``; empty if it can."""
+        try:
+            self._object = _load(path, marks=True)
+        except BpfError as error:
+            self._object = _load(path, marks=False)
+            self.refused = str(error)
         try:
             _, self._decode = self._object.btf.decoder(SocketSample)
             self._size = self._object.btf.size_of("socket_sample")
             self._prefix_bytes = self._object.btf.size_of("prefix")
-            self._object.load()
             self._target = self._object.variable("target")
             self._min_sndbuf = self._object.variable("min_sndbuf_bytes")
             self._object.variable("min_bytes_acked").value = MIN_BYTES_ACKED
             self._samples = self._object.variable("samples")
             self._skipped = self._object.variable("skipped")
+            self._netns_cookie = self._object.variable("netns_cookie")
+            self._mark_them = self._object.variable("mark_them")
+            self._oldest_ns = self._object.variable("oldest_ns")
+            self._marks_left = self._object.variable("marks_left")
+            self._unmarked = self._object.variable("unmarked")
         except BaseException:
             self._object.close()
             raise
         self.truncated = 0
         """How many sockets the last call left out: more than 512 matched."""
+        self.marked = False
+        """Whether all that the last ``sample`` returned bear marks."""
 
     def __enter__(self) -> Sockets:
         return self
@@ -52,23 +74,66 @@ class Sockets:
         self.close()
 
     def close(self) -> None:
-        """Unload the iterator."""
+        """Unload the iterators, which removes all marks."""
         self._object.close()
 
     def sample(
-        self, prefix: Prefix | None = None, sndbuf_bytes: int = 0
+        self, prefix: Prefix | None = None, sndbuf_bytes: int = 0, *, mark: bool = False
     ) -> tuple[SocketSample, ...]:
         """Look at the senders in the calling thread's network namespace.
 
         Established connections (or those that only the peer has closed) to
         *prefix* (None: to anywhere) whose send buffer has at least
-        *sndbuf_bytes*, and that got 30,000 bytes across. Raises BpfError.
+        *sndbuf_bytes*, and that got 30,000 bytes across. With *mark*, leave a
+        mark on each for ``again``; *marked* tells whether that went well: at
+        most 4096 sockets bear one. Raises BpfError.
         """
+        mark = mark and not self.refused
+        if mark:
+            self._sweep(time.monotonic_ns() - int(MARKS_LAST_S * 1e9))
+        self._mark_them.value = mark
+        self._unmarked.value = 0
+        samples = self._run("sample_senders", prefix, sndbuf_bytes)
+        self.marked = mark and not self._unmarked.value
+        return samples
+
+    def again(
+        self, cookie: NetnsCookie, prefix: Prefix | None = None, sndbuf_bytes: int = 0
+    ) -> tuple[SocketSample, ...]:
+        """Look at the marked senders in the network namespace of *cookie*.
+
+        As ``sample`` from inside, but without those that came or began to
+        match since it last marked them. Raises BpfError.
+        """
+        self._netns_cookie.value = cookie
+        return self._run("sample_marked", prefix, sndbuf_bytes)
+
+    def unmark(self) -> int:
+        """Remove all marks and return how many there were."""
+        count = self.count_marks()
+        if count:
+            self._sweep(_ALL)
+        return count
+
+    def count_marks(self) -> int:
+        """Return how many sockets bear a mark."""
+        return 0 if self.refused else self._sweep(0)
+
+    def _sweep(self, oldest_ns: int) -> int:
+        """Remove marks left before *oldest_ns*, return how many others remain."""
+        self._oldest_ns.value = oldest_ns
+        self._marks_left.value = 0
+        self._object.iterate("sweep_marks")
+        return self._marks_left.value
+
+    def _run(
+        self, program: str, prefix: Prefix | None, sndbuf_bytes: int
+    ) -> tuple[SocketSample, ...]:
         self._target.raw = self._pack(prefix)
         self._min_sndbuf.value = sndbuf_bytes
         self._samples.value = 0
         self._skipped.value = 0
-        data = self._object.iterate("sample_senders")
+        data = self._object.iterate(program)
         self.truncated = self._skipped.value
         whole = len(data) - len(data) % self._size
         return tuple(self._decode(data, at) for at in range(0, whole, self._size))
@@ -77,3 +142,22 @@ class Sockets:
         if prefix is None:
             return bytes(self._prefix_bytes)
         return struct.pack("=HH16s", prefix.family, prefix.length, prefix.address)
+
+
+def _load(path: Path, *, marks: bool) -> BpfObject:
+    """Load the object, with or without what needs marks. Raises KernelError."""
+    bpf = BpfObject(path)
+    walkers = ("sample_marked", "sweep_marks")
+    try:
+        if not marks:
+            bpf.set_constant("has_marks", 0)
+            for name in walkers:
+                bpf.disable(name)
+        bpf.load()
+        if marks:
+            for name in walkers:
+                bpf.attach(name, over="marks")
+    except BaseException:
+        bpf.close()
+        raise
+    return bpf

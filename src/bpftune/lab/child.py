@@ -7,6 +7,7 @@ each one JSON object a line. It dies with the laboratory.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -133,10 +134,8 @@ class Child:
             thread.join(STOP_S)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     stream.close()
-                except BrokenPipeError:
-                    pass
 
 
 # --- the child's side ----------------------------------------------------------

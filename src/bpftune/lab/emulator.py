@@ -7,6 +7,7 @@ finely than a tick.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -26,7 +27,7 @@ BATCH = 256
 MAX_PACKET_BYTES = 65535 + 64
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - no error
     """The laboratory asked us to end."""
 
 
@@ -40,6 +41,7 @@ class Direction:
         self.queue = queue
         self.line: deque[tuple[int, bytes]] = deque()
         self.undelivered = 0
+        self.late_ns = 0
 
     def take(self, now_ns: int, header_bytes: int) -> int:
         """Take what waits at the source; return how many packets."""
@@ -60,6 +62,8 @@ class Direction:
         """Hand over what has arrived; return how many packets."""
         line, write, target = self.line, os.write, self.target
         delivered = 0
+        if line:
+            self.late_ns = max(self.late_ns, now_ns - line[0][0])
         while line and line[0][0] <= now_ns and delivered < BATCH:
             try:
                 write(target, line.popleft()[1])
@@ -117,10 +121,11 @@ def main() -> None:
     """Carry packets as planned; on the end say what became of them."""
     plan = begin()
     gc.disable()  # tuples of a number and bytes make no cycles
-    try:
+    # A path's delay must not depend on who else is busy: two CPU hogs make packets
+    # 8 ms late with the best nice value, 2 ms in real time (measured on two CPUs).
+    with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -20)
-    except PermissionError:
-        pass
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
@@ -145,10 +150,9 @@ def main() -> None:
         Direction(second, first, queues[1]),
     )
     say("ready")
-    try:
+    start_s = time.monotonic()
+    with contextlib.suppress(Stopped):
         carry(directions, plan["tick_ns"], plan["header_bytes"])
-    except Stopped:
-        pass
     for name, direction in zip(("there", "back"), directions, strict=True):
         queue = direction.queue
         say(
@@ -159,7 +163,9 @@ def main() -> None:
             dropped=queue.dropped,
             lost=queue.lost,
             undelivered=direction.undelivered,
+            late_s=direction.late_ns / 1e9,
             cpu_s=time.process_time(),
+            wall_s=time.monotonic() - start_s,
         )
 
 

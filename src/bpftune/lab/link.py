@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpftune.lab.child import Child, Record
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.namespaces import LabError, NotSupportedError
 from bpftune.lab.queue import bandwidth_delay_bytes
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ def open_tun(namespace: Namespace, device: str) -> int:
         try:
             tun = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise LabError(f"{TUN}: {error.strerror}: no emulated links") from error
+            raise NotSupportedError(
+                f"{TUN}: {error.strerror}: no emulated links; try modprobe tun"
+            ) from error
         try:
             flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR
             request = struct.pack("16sH22x", device.encode(), flags)

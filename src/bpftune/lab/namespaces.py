@@ -1,12 +1,14 @@
 """Named network namespaces that live as long as a ``with`` block.
 
-The name holds the pid of the process that made it, so that whoever comes next
-can remove those of the dead.
+The name holds the pid of the process that made it, and that process holds a
+lock while it lives, so that whoever comes next can remove those of the dead.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import fcntl
 import itertools
 import os
 import re
@@ -23,14 +25,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUN_NETNS = Path("/run/netns")
+RUN = Path("/run/bpftune-lab")
 CLONE_NEWNET = 0x40000000
 SO_NETNS_COOKIE = 71
 _NAME = re.compile(r"bpftune-lab-(\d+)-\d+-\w+")
 _numbers = itertools.count()
+_locks: dict[int, int] = {}
 
 
 class LabError(Exception):
-    """The laboratory could not be set up or used; says what and why."""
+    """The laboratory could not be set up or used; says what and why.
+
+    LabError
+    |- NotPermittedError       not root
+    |- NotSupportedError       no TUN devices here
+    |- values.ValueTextError   a value is not written as expected
+    |- scenarios.ScenarioError no such scenario or parameter
+    `- contender.ContenderError  the tuner under test failed
+    """
+
+
+class NotPermittedError(LabError):
+    """The laboratory needs root."""
+
+
+class NotSupportedError(LabError):
+    """The kernel or machine lacks something the laboratory needs."""
 
 
 def run_ip(*arguments: str, batch: str | None = None) -> str:
@@ -59,6 +79,41 @@ def set_namespace(path: Path) -> None:
         os.close(descriptor)
 
 
+def _lock_of(pid: int | str) -> Path:
+    return RUN / f"{pid}.lock"
+
+
+def _show_alive() -> None:
+    """Hold this process's lock from now on."""
+    pid = os.getpid()
+    if pid not in _locks:
+        RUN.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        _locks[pid] = os.open(_lock_of(pid), flags, 0o600)
+        atexit.register(_lock_of(pid).unlink, missing_ok=True)
+        fcntl.flock(_locks[pid], fcntl.LOCK_EX)
+
+
+def _is_alive(pid: str) -> bool:
+    """Tell whether *pid* is a laboratory, and not only a later process."""
+    if int(pid) == os.getpid():
+        return True
+    if not Path("/proc", pid).exists():
+        return False
+    try:
+        lock = os.open(_lock_of(pid), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
 def remove_stale() -> list[str]:
     """Remove the namespaces of laboratories whose process is dead."""
     if not RUN_NETNS.is_dir():
@@ -66,9 +121,16 @@ def remove_stale() -> list[str]:
     gone = []
     for path in RUN_NETNS.iterdir():
         match = _NAME.fullmatch(path.name)
-        if match and not Path("/proc", match[1]).exists():
-            run_ip("netns", "delete", path.name)
+        if match and not _is_alive(match[1]):
+            try:
+                run_ip("netns", "delete", path.name)
+            except LabError:
+                if path.exists():  # else another laboratory was faster
+                    raise
             gone.append(path.name)
+    for lock in RUN.glob("[0-9]*.lock"):
+        if not _is_alive(lock.stem):
+            lock.unlink(missing_ok=True)
     return gone
 
 
@@ -76,17 +138,22 @@ class Namespace:
     """A network namespace; gone after the ``with`` block or ``close``."""
 
     def __init__(self, role: str) -> None:
-        """Make it, with ``lo`` up. *role* is a word for people."""
+        """Name it; *role* is a word for people. ``make`` or ``with`` makes it."""
         self.name = f"bpftune-lab-{os.getpid()}-{next(_numbers)}-{role}"
         self.path = RUN_NETNS / self.name
+
+    def make(self) -> None:
+        """Make it, with ``lo`` up; whoever calls this will ``close`` it."""
+        _show_alive()
         run_ip("netns", "add", self.name)
+        self.ip("link set lo up")
+
+    def __enter__(self) -> Namespace:
         try:
-            self.ip("link set lo up")
+            self.make()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Namespace:
         return self
 
     def __exit__(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bpftune.lab.congestion import repair
 from bpftune.lab.link import EmulatedLink, Link, PathSettings, VethLink
-from bpftune.lab.namespaces import LabError, Namespace, remove_stale
+from bpftune.lab.namespaces import Namespace, NotPermittedError, remove_stale
 from bpftune.lab.traffic import Flows, Traffic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         if os.geteuid():
-            raise LabError("the laboratory makes network namespaces: run it as root")
+            raise NotPermittedError("the lab makes network namespaces: run it as root")
         repair()
         remove_stale()
         return self
@@ -41,7 +41,10 @@ class Lab:
 
     def namespace(self, role: str) -> Namespace:
         """Make a namespace; *role* is one word."""
-        return self._stack.enter_context(Namespace(role))
+        namespace = Namespace(role)
+        self._stack.callback(namespace.close)  # first: a signal may come in between
+        namespace.make()
+        return namespace
 
     def veth(self, first: Namespace, second: Namespace) -> VethLink:
         """Join two namespaces by a veth pair."""
@@ -51,6 +54,7 @@ class Lab:
         self,
         first: Namespace,
         second: Namespace,
+        *,
         rate_bits_per_s: int,
         rtt_ns: int,
         queue_bytes: int | None = None,

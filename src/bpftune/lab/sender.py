@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 REPORT_S = 0.5
-CHUNK = memoryview(bytes(1 << 20))
+CHUNK = memoryview(bytes(1 << 17))
 NEVER_S = float("inf")
 REPORTED = (
     "ca_state", "rtt_us", "min_rtt_us", "cwnd", "unacked", "notsent_bytes",

@@ -144,15 +144,20 @@ class Flows:
         return sum(self.per_flow_bits_per_s(last_s, until_s))
 
     def series(self, step_s: float = 1.0) -> list[float]:
-        """Return the total goodput in bit/s of each *step_s* since the start."""
+        """Return the total goodput in bit/s of each whole *step_s* so far."""
         steps: list[float] = []
-        for record in self.received():
-            index = int((record["t_s"] - self.started_s) / step_s)
-            if index < 0:
+        records = self.received()
+        if not records:
+            return steps
+        for record in records:
+            if record["t_s"] < self.started_s:
                 continue
+            index = int((record["t_s"] - self.started_s) / step_s)
             steps.extend([0.0] * (index + 1 - len(steps)))
             steps[index] += 8 * sum(record["bytes"]) / step_s
-        return steps
+        # The last record of a second comes a little early or late.
+        whole = int((records[-1]["t_s"] - self.started_s) / step_s + 0.1)
+        return steps[: max(0, whole)]
 
     def latest(self) -> list[dict[str, Any]]:
         """Return, per flow, the newest ``TCP_INFO`` fields."""

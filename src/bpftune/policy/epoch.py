@@ -12,23 +12,32 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 from bpftune.policy.evidence import Estimate, log_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bpftune.model import SocketSample
 
 LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
-MOST_VOID_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
+MOST_EMPTY = 16  # looks, or slices, in which nothing moved
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
 CA_OPEN, CA_RECOVERY, CA_LOSS = 0, 3, 4  # enum tcp_ca_state
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the middle of *values*, the upper one of two.
+
+    The library's ``statistics`` would import decimals and random numbers too.
+    """
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2]
 
 
 class LimitedBy(enum.Enum):
@@ -80,7 +89,8 @@ class Slice:
     srtt_us: float
     min_rtt_us: float
     seconds: float
-    jiffies: int
+    segments: int  # sent, retransmissions included
+    retransmitted: int
 
     @property
     def void(self) -> bool:
@@ -90,9 +100,13 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """Five valid slices of one path at one limit."""
+    """Five valid slices of one path at one limit.
+
+    A *murky* one is made of slices full of loss, where a trial found no others.
+    """
 
     slices: tuple[Slice, ...]
+    murky: bool = False
 
     @property
     def looks(self) -> Counter[LimitedBy]:
@@ -101,9 +115,13 @@ class Epoch:
 
     @property
     def hit(self) -> float:
-        """Share of looks that found a socket limited by our send buffer."""
+        """Share of looks that found a socket limited by our send buffer.
+
+        Of a murky epoch, the share of the looks between the losses.
+        """
         looks = self.looks
-        return looks[LimitedBy.SNDBUF] / max(1, looks.total())
+        total = looks.total() - (looks[LimitedBy.LOSS] if self.murky else 0)
+        return looks[LimitedBy.SNDBUF] / max(1, total)
 
     @property
     def starved(self) -> frozenset[int]:
@@ -124,6 +142,12 @@ class Epoch:
     def min_rtt_us(self) -> float:
         """Median of the least round-trip times."""
         return median(s.min_rtt_us for s in self.slices)
+
+    @property
+    def loss_share(self) -> float:
+        """Share of the segments sent that were retransmissions."""
+        sent = sum(s.segments for s in self.slices)
+        return sum(s.retransmitted for s in self.slices) / max(1, sent)
 
     @property
     def seconds(self) -> float:
@@ -174,16 +198,27 @@ class Gathering:
     """An epoch in the making: finished slices and the looks of the open one."""
 
     slices: tuple[Slice, ...] = ()
-    void: int = 0
+    lossy: int = 0  # slices void for loss, since the last epoch
+    void: tuple[Slice, ...] = ()  # the last of them
+    empty: int = 0  # looks without a socket, and slices in which nothing moved
     first: Mapping[int, SocketSample] | None = None
     looks: tuple[tuple[int, LimitedBy], ...] = ()
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
     @property
-    def too_lossy(self) -> bool:
-        """So many slices were void that waiting for more is useless."""
-        return self.void > MOST_VOID_SLICES
+    def murky_epoch(self) -> Epoch:
+        """An epoch of the last void slices, for want of others."""
+        return Epoch(self.void, murky=True)
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why waiting for the epoch is useless, or None."""
+        if self.empty > MOST_EMPTY:
+            return "no traffic is left to judge it by"
+        if self.lossy > MOST_LOSSY_SLICES:
+            return "too much loss to judge anything"
+        return None
 
 
 def slice_seconds(min_rtt_us: float) -> float:
@@ -199,7 +234,7 @@ def gather(
     An empty look (no sender there) ends the open slice and voids it.
     """
     if not samples:
-        return replace(state, first=None, looks=(), void=state.void + 1), None
+        return replace(state, first=None, looks=(), empty=state.empty + 1), None
     now_ns = samples[0].now_ns
     last = {sample.cookie: sample for sample in samples}
     if state.first is None:
@@ -212,15 +247,22 @@ def gather(
     seconds = (now_ns - state.start_ns) / 1e9
     if seconds < state.length_s:
         return replace(state, looks=looks), None
-    done = _slice(state.first, last, looks, seconds)
     # The last look of a slice is the first of the next: no byte goes uncounted.
-    state = replace(state, first=last, looks=(), start_ns=now_ns)
-    if done is None or done.void:
-        return replace(state, void=state.void + 1), None
+    begun = replace(state, first=last, looks=(), start_ns=now_ns)
+    return _close(begun, _slice(state.first, last, looks, seconds))
+
+
+def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | None]:
+    """Count a finished slice, None if nothing moved in it."""
+    if done is None:
+        return replace(state, empty=state.empty + 1), None
+    if done.void:
+        void = (*state.void, done)[-SLICES_PER_EPOCH:]
+        return replace(state, lossy=state.lossy + 1, void=void), None
     slices = (*state.slices, done)
     if len(slices) < SLICES_PER_EPOCH:
         return replace(state, slices=slices), None
-    return replace(state, slices=(), void=0), Epoch(slices)
+    return replace(state, slices=(), void=(), lossy=0, empty=0), Epoch(slices)
 
 
 def _slice(
@@ -245,5 +287,9 @@ def _slice(
         srtt_us=median(last[c].srtt_us for c in acked),
         min_rtt_us=median(last[c].min_rtt_us for c in acked),
         seconds=seconds,
-        jiffies=max(last[c].now_jiffies - first[c].now_jiffies for c in acked),
+        segments=sum(last[c].segments_out - first[c].segments_out for c in acked),
+        retransmitted=sum(
+            last[c].retransmitted_segments - first[c].retransmitted_segments
+            for c in acked
+        ),
     )

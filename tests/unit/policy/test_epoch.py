@@ -28,7 +28,7 @@ def epochs(world: World, count: int, period_s: float = 0.0625) -> list[Epoch]:
         state, epoch = gather(state, world.look(period_s), world.limit)
         if epoch is not None:
             found.append(epoch)
-        if len(found) == count or state.too_lossy:
+        if len(found) == count or state.hopeless:
             break
     return found
 
@@ -81,7 +81,7 @@ def test_no_socket_at_all_ends_the_patience() -> None:
     for _ in range(100):
         state, epoch = gather(state, (), MIB)
         assert epoch is None
-    assert state.too_lossy
+    assert state.hopeless == "no traffic is left to judge it by"
 
 
 def test_a_doubled_rate_is_seen_on_the_same_sockets() -> None:

@@ -84,7 +84,6 @@ def value_of(field: bytes) -> Value:
 @tuner.on(SysctlWritten)
 def look_again(event: SysctlWritten, facts: Facts) -> Iterable[Recheck]:
     """Have the value read once the write is done, wherever it is known."""
-    del facts  # whose the value is shows only then
     name = dotted_name(event.name)
     if name is None:
         return ()
@@ -97,7 +96,7 @@ def yield_to_admin(event: ValueChanged, facts: Facts) -> Iterable[Yield]:
     """Hand over a tunable that somebody else really changed."""
     if event.tunable in facts.yielded:
         return ()
-    return [Yield(event.tunable, _who(event))]
+    return [Yield(event.tunable, _who(event), event.old)]
 
 
 def _who(event: ValueChanged) -> str:

@@ -115,21 +115,24 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
         return _renewed(state, event, watched)
     ceiling = facts.values[TCP_WMEM][2]
     gathering, epoch = gather(watched.gathering, event.sockets, ceiling)
+    if epoch is None and path.climb is not None:
+        epoch = limit.out_of_patience(gathering)
+        gathering = gathering if epoch is None else Gathering()
     watched = replace(watched, gathering=gathering)
     verdicts: tuple[limit.Verdict, ...] = ()
     if epoch is not None:
         may_climb = not state.climbing(other_than=event.prefix)
         path, verdicts = limit.step(path, epoch, ceiling, now_s, may_climb=may_climb)
-    elif gathering.too_lossy:
-        why = "too much loss, or no traffic left, to judge it"
-        path, verdicts = limit.give_back(path, None, now_s, why, None)
+    hopeless = gathering.hopeless
+    if hopeless is not None:
+        path, verdicts = limit.give_back(path, None, now_s, hopeless, None)
     watched = replace(watched, path=path)
     requests = [_request(event.prefix, verdict, facts) for verdict in verdicts]
     if any(isinstance(verdict, limit.Raise) for verdict in verdicts):
         requests.append(Wake(UNUSED, 60))
         state = _grew(state)
         watched = replace(watched, doubt_s=FIRST_DOUBT_S)
-    bored = gathering.too_lossy or path.content >= 2
+    bored = hopeless is not None or path.content >= 2
     if path.climb is None and (bored or now_s < path.wait_until_s):
         return _rested(state, event.prefix, watched, requests, now_s)
     state, more = _renewed(state, event, watched)
@@ -198,7 +201,8 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
                 why=say.taken_back(verdict),
                 record="taken_back",
                 trial=str(prefix),
-                evidence=say.gain_facts(verdict.gain),
+                evidence=say.gain_facts(verdict.gain)
+                | say.epoch_facts(prefix, verdict.after),
             )
 
 

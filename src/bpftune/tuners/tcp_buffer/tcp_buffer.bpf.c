@@ -11,6 +11,8 @@
 #define HINT_EVERY	(5 * SECOND)
 #define LEAST_RTT_US	1000
 
+const volatile __u32 no_cgroup2;	/* there is nobody to call back */
+
 /* A sender looked held back by tcp_wmem[2] at the end of a round trip. */
 struct sndbuf_limited {
 	__u64 netns_cookie;
@@ -19,7 +21,7 @@ struct sndbuf_limited {
 	__u32 min_rtt_us;
 };
 
-/* This kernel cannot call us back for sockets older than the daemon. */
+/* We cannot be called back for the sockets here, so look at them regularly. */
 struct cannot_opt_in {
 	__u64 netns_cookie;
 };
@@ -100,7 +102,7 @@ int watch_senders(struct bpf_sock_ops *ctx)
 }
 
 /* Find senders that were there before us: opt them into the callback, or where
- * the kernel cannot (before 6.12) look at their state now.
+ * that is of no use (the kernel cannot before 6.12) look at their state now.
  */
 SEC("iter/tcp")
 int survey_senders(struct bpf_iter__tcp *ctx)
@@ -116,8 +118,8 @@ int survey_senders(struct bpf_iter__tcp *ctx)
 	if (!tp || tp->srtt_us >> 3 < LEAST_RTT_US)
 		return 0;
 	flags = tp->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_RTT_CB_FLAG;
-	if (!bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS, &flags,
-			    sizeof(flags)))
+	if (!no_cgroup2 && !bpf_setsockopt(tp, SOL_TCP, TCP_BPF_SOCK_OPS_CB_FLAGS,
+					   &flags, sizeof(flags)))
 		return 0;
 	net = common->skc_net.net;
 	if (due(net->net_cookie, 30 * SECOND))

@@ -1,0 +1,1 @@
+"""Benchmarks: claims of benefit and cost, measured side by side."""

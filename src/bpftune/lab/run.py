@@ -1,0 +1,269 @@
+"""One run of a scenario under a tuner, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bpftune.lab.contender import contender
+from bpftune.lab.link import EmulatedLink, Link
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk, Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bpftune.lab.child import Record
+    from bpftune.lab.contender import Contender
+    from bpftune.lab.namespaces import Namespace
+    from bpftune.lab.scenarios import Scenario
+    from bpftune.lab.traffic import Flows
+
+    Progress = Callable[[float, float], None]
+
+WATCHED = "net.ipv4.tcp_wmem"
+LOOK_S = 0.25
+STEADY_S = 15.0
+CONTENT_RATE_BITS_PER_S = 50_000_000
+CONTENT_RTT_NS = 20_000_000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run. Times in ``values`` are seconds since the traffic began.
+
+    ``goodput_bits_per_s`` is the mean of the last 15 s (of the last half of a
+    shorter run), of all measured flows together. ``writes`` counts the changes of
+    ``net.ipv4.tcp_wmem`` that were seen, four looks a second. ``late_s`` is how
+    late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
+    below the RTT, or near 1, the machine was too slow for this scenario.
+    """
+
+    scenario: str
+    tuner: str
+    seed: int
+    parameters: dict[str, Any]
+    goodput_bits_per_s: float
+    goodput_whole_bits_per_s: float
+    per_flow_bits_per_s: list[float]
+    series_bits_per_s: list[float]
+    retransmitted_share: float
+    rtt_min_s: float | None
+    rtt_median_s: float | None
+    requests_per_s: float | None
+    latency_median_s: float | None
+    latency_p99_s: float | None
+    content_bits_per_s: float | None
+    values: list[Record]
+    writes: int
+    dropped_share: float | None
+    late_s: float | None
+    emulator_busy: float | None
+    tuner_cost: Record
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def headline(self) -> float:
+        """What two runs are compared by: requests a second, else goodput."""
+        return self.requests_per_s or self.goodput_bits_per_s
+
+    def as_json(self) -> dict[str, Any]:
+        """Return one object for machines."""
+        return {"schema": 1, **asdict(self)}
+
+
+class Watched:
+    """A sysctl of a namespace over time, by looking."""
+
+    def __init__(self, namespace: Namespace, name: str) -> None:
+        """Open it; the descriptor does not keep the namespace alive."""
+        self.name = name
+        self.descriptor = namespace.open_sysctl(name)
+        self.values: list[tuple[float, list[int]]] = []
+
+    def look(self) -> None:
+        """Take note if the value is another than before."""
+        value = [int(word) for word in os.pread(self.descriptor, 256, 0).split()]
+        if not self.values or self.values[-1][1] != value:
+            self.values.append((time.monotonic(), value))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+    def since(self, start_s: float) -> list[Record]:
+        """Return the values met, with times since *start_s*."""
+        return [
+            {"t_s": round(max(0.0, t - start_s), 2), "tunable": self.name, "value": v}
+            for t, v in self.values
+        ]
+
+
+def set_triple_max(namespace: Namespace, name: str, maximum: int | None) -> None:
+    """Set the last of a sysctl's three numbers, and keep the others in order."""
+    if maximum is not None:
+        least, default, _ = map(int, namespace.sysctl(name).split())
+        least, default = min(least, maximum), min(default, maximum)
+        namespace.set_sysctl(name, f"{least} {default} {maximum}")
+
+
+def set_up(lab: Lab, scenario: Scenario) -> tuple[Namespace, Link, EmulatedLink | None]:
+    """Make the namespaces and links; return sender, link, content link."""
+    sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
+    receivers = [receiver]
+    link: Link
+    if scenario.rate_bits_per_s is None:
+        link = lab.veth(sender, receiver)
+    else:
+        link = lab.emulated_link(
+            sender,
+            receiver,
+            rate_bits_per_s=scenario.rate_bits_per_s,
+            rtt_ns=scenario.rtt_ns,
+            queue_bytes=scenario.queue_bytes,
+            loss=scenario.loss,
+        )
+    content = None
+    if scenario.content_flows:
+        receivers.append(lab.namespace("content"))
+        content = lab.emulated_link(
+            sender,
+            receivers[-1],
+            rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
+            rtt_ns=CONTENT_RTT_NS,
+        )
+    set_triple_max(sender, WATCHED, scenario.wmem_max_bytes)
+    for namespace in receivers:
+        set_triple_max(namespace, "net.ipv4.tcp_rmem", scenario.rmem_max_bytes)
+    if scenario.congestion_control:
+        for namespace in (sender, *receivers):
+            namespace.set_congestion_control(scenario.congestion_control)
+    return sender, link, content
+
+
+def run_scenario(
+    scenario: Scenario,
+    tuner: str = "none",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Run *scenario* under *tuner* (see ``contender``) and measure.
+
+    *progress* is called with the seconds passed and the goodput of the last one.
+    Everything made is gone on return. Raises LabError where something fails,
+    with what and why.
+    """
+    tested = contender(tuner)
+    with Lab(seed) as lab, ExitStack() as stack:
+        sender, link, content_link = set_up(lab, scenario)
+        watched = Watched(sender, WATCHED)
+        stack.callback(watched.close)
+        watched.look()
+        stack.callback(tested.stop)
+        if not scenario.tuner_after_s:
+            tested.start(sender)
+        flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
+        content = None
+        if content_link is not None:
+            beside = Bulk(flows=scenario.content_flows)
+            content = lab.traffic(content_link, beside, scenario.family)
+        end_s = flows.started_s + scenario.seconds
+        if scenario.tuner_after_s:
+            late_s = flows.started_s + scenario.tuner_after_s
+            _watch(min(late_s, end_s), tested, flows, watched, progress)
+            tested.start(sender)
+        _watch(end_s, tested, flows, watched, progress)
+        cost = tested.cost()
+        tested.stop()
+        watched.look()
+        flows.stop()
+        if content is not None:
+            content.stop()
+        link.close()
+    steady_s = min(STEADY_S, scenario.seconds / 2)
+    values = watched.since(flows.started_s)
+    return Result(
+        scenario=scenario.name,
+        tuner=tuner,
+        seed=seed,
+        parameters=asdict(scenario),
+        values=values,
+        writes=len(values) - 1,
+        content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
+        tuner_cost=cost,
+        records=tested.records,
+        **_goodput(flows, steady_s),
+        **_sender(flows, steady_s),
+        **_emulator(link),
+    )
+
+
+def _watch(
+    end_s: float,
+    tested: Contender,
+    flows: Flows,
+    watched: Watched,
+    progress: Progress | None,
+) -> None:
+    """Let the traffic run until *end_s* and look at everything now and then."""
+    next_s = time.monotonic()
+    while (now_s := time.monotonic()) < end_s:
+        watched.look()
+        tested.check()
+        if progress and now_s >= next_s:
+            progress(now_s - flows.started_s, flows.goodput_bits_per_s(last_s=1))
+            next_s += 1
+        flows.wait_s(min(LOOK_S, end_s - now_s))
+
+
+def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
+    per_flow = flows.per_flow_bits_per_s(steady_s)
+    return {
+        "goodput_bits_per_s": sum(per_flow),
+        "goodput_whole_bits_per_s": flows.goodput_bits_per_s(),
+        "per_flow_bits_per_s": per_flow,
+        "series_bits_per_s": flows.series(),
+    }
+
+
+def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
+    """Return what the senders' reports say; times are medians of steady reports."""
+    reports = flows.senders()
+    last = flows.latest()
+    begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
+    late = [report["flows"] for report in reports if report["t_s"] > begin_s]
+    steady = [flow for report in late for flow in report]
+    asked = [flow for flow in steady if flow.get("requests")]
+    sent = sum(flow["data_segments_out"] for flow in last)
+    again = sum(flow["retransmitted_segments"] for flow in last)
+    is_asking = isinstance(flows.traffic, Requests)
+    return {
+        "retransmitted_share": again / sent if sent else 0.0,
+        "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
+        "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
+        "requests_per_s": sum(f["requests"] for f in steady) / steady_s
+        if is_asking
+        else None,
+        "latency_median_s": _median([flow["latency_median_s"] for flow in asked]),
+        "latency_p99_s": _median([flow["latency_p99_s"] for flow in asked]),
+    }
+
+
+def _median(numbers: list[float]) -> float | None:
+    return statistics.median(numbers) if numbers else None
+
+
+def _emulator(link: Link) -> dict[str, Any]:
+    if not isinstance(link, EmulatedLink) or not link.carried():
+        return {"dropped_share": None, "late_s": None, "emulator_busy": None}
+    there, back = link.carried()
+    gone = there["dropped"] + there["lost"]
+    return {
+        "dropped_share": gone / max(1, there["offered"]),
+        "late_s": max(there["late_s"], back["late_s"]),
+        "emulator_busy": there["cpu_s"] / max(0.1, there["wall_s"]),
+    }

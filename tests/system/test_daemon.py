@@ -1,0 +1,107 @@
+"""The daemon's main job: to raise what pays, and to leave the rest alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from tests.system.conftest import Start
+from tests.system.daemon import FIELDS, WMEM, value
+from tests.system.paths import MBIT, MS, SMALL, ends, path, wait_busy
+
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "algorithm"), [(4, None), (6, "cubic"), (4, "cubic"), (6, None)]
+)
+def test_raises_what_holds_back_a_sender_older_than_the_daemon(
+    lab: Lab, start: Start, family: int, algorithm: str | None
+) -> None:
+    sender, link = path(lab)
+    if algorithm:
+        sender.set_congestion_control(algorithm)
+    flows = lab.traffic(link, Bulk(), family)
+    wait_busy(flows)
+    daemon = start()
+
+    change = daemon.wait_kind("change", sender, 20)
+    assert change.keys() >= FIELDS
+    assert change["tuner"] == "tcp_buffer"
+    assert change["tunable"] == WMEM
+    assert change["netns"] == {"cookie": sender.cookie, "name": sender.name}
+    assert change["old"] == list(SMALL)
+    assert change["new"] == [*SMALL[:2], 2 * SMALL[2]]
+    assert "held back" in change["why"]
+    assert change["change"]
+    assert dt.datetime.fromisoformat(change["time"]).utcoffset() is not None
+
+    kept = daemon.wait_kind("kept", sender, 20)
+    assert kept["proved"] is True
+    assert kept["new"][2] > SMALL[2]
+    assert "rose" in kept["why"]
+    daemon.stop()
+    stays = daemon.of_kind("stopped")[0]
+    assert value(sender) == stays["new"]
+    assert stays["new"][:2] == list(SMALL[:2])
+    assert not daemon.other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "traffic",
+    [Bulk(rcvbuf_bytes=16384), Bursts(burst_bytes=40_000, every_s=0.1)],
+    ids=["the-peer's-window", "the-application"],
+)
+def test_takes_back_what_does_not_help(
+    lab: Lab, start: Start, traffic: Traffic
+) -> None:
+    sender, link = path(lab)
+    daemon = start()
+    flows = lab.traffic(link, traffic)
+    flows.wait_s(20)
+    daemon.stop()
+    assert value(sender) == list(SMALL)
+    raised = len(daemon.about(sender, "change"))
+    assert raised <= 1 + len(daemon.about(sender, "taken_back"))
+    assert all(one["why"] for one in daemon.about(sender, "taken_back"))
+    assert not daemon.about(sender, "kept")
+
+
+@pytest.mark.slow
+def test_observes_without_a_write(lab: Lab, start: Start) -> None:
+    sender, link = path(lab)
+    lab.traffic(link, Bulk())
+    daemon = start(verb="observe")
+    advice = daemon.wait_kind("advice", sender, 30)
+    assert advice["old"] == list(SMALL)
+    assert advice["new"][2] == 2 * SMALL[2]
+    assert advice["undo"].startswith(f"ip netns exec {sender.name} sysctl -w")
+    daemon.stop()
+    assert value(sender) == list(SMALL)
+    assert not daemon.about(sender, "change")
+    assert daemon.records[-1]["why"] == "0 values stay in force"
+
+
+@pytest.mark.slow
+def test_leaves_short_paths_alone(lab: Lab, start: Start) -> None:
+    sender, receiver = ends(lab)
+    link = lab.veth(sender, receiver)
+    daemon = start()
+    lab.traffic(link, Requests(flows=2)).wait_s(1)
+    lab.traffic(link, Bulk(flows=2)).wait_s(10)
+    daemon.stop()
+    assert value(sender) == list(SMALL)
+    assert not daemon.about(sender)
+
+
+@pytest.mark.slow
+def test_writes_nothing_when_the_path_is_the_limit(lab: Lab, start: Start) -> None:
+    sender, link = path(lab, rate_bits_per_s=4 * MBIT, rtt_ns=40 * MS)
+    daemon = start()
+    lab.traffic(link, Bulk()).wait_s(15)
+    daemon.stop()
+    assert value(sender) == list(SMALL)
+    assert not daemon.about(sender, "kept")

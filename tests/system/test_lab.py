@@ -1,0 +1,157 @@
+"""The laboratory on the real kernel: what it emulates is what it was told."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bpftune.lab.namespaces import RUN_NETNS, LabError
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk, Bursts, Requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+MBIT, MS = 1_000_000, 1_000_000
+
+
+def mine() -> list[Path]:
+    return list(RUN_NETNS.glob(f"bpftune-lab-{os.getpid()}-*"))
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with Lab(seed=1) as made:
+        yield made
+    assert not mine()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_round_trip_takes_the_rtt(lab: Lab, family: int) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=40 * MS,
+    )
+    asking = Requests(request_bytes=100, response_bytes=100)
+    flows = lab.traffic(link, asking, family)
+    flows.wait_s(1.2)
+    asked = [report["flows"][0] for report in flows.senders()]
+    assert sum(flow["requests"] for flow in asked) >= 15
+    assert 0.040 <= asked[-1]["latency_median_s"] <= 0.050
+    assert 40_000 <= asked[-1]["min_rtt_us"] <= 45_000
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_bulk_gets_the_rate_and_a_change_of_it(lab: Lab, family: int) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=40 * MBIT,
+        rtt_ns=10 * MS,
+    )
+    flows = lab.traffic(link, Bulk(flows=2), family)
+    flows.wait_s(2)
+    assert 32 * MBIT <= flows.goodput_bits_per_s(last_s=1) <= 41 * MBIT
+    assert sum(flows.per_flow_bits_per_s(last_s=1)) == pytest.approx(
+        flows.goodput_bits_per_s(last_s=1)
+    )
+    link.change(rate_bits_per_s=10 * MBIT)
+    flows.wait_s(2)
+    assert 7 * MBIT <= flows.goodput_bits_per_s(last_s=1) <= 10.5 * MBIT
+    link.close()
+    there, back = link.carried()
+    assert there["offered"] > back["offered"] > 100
+    assert there["lost"] == back["lost"] == 0
+
+
+def test_the_link_loses_the_share_it_was_told(lab: Lab) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=50 * MBIT,
+        rtt_ns=10 * MS,
+        loss=0.02,
+    )
+    flows = lab.traffic(link, Bulk(flows=8))
+    flows.wait_s(2)
+    flows.stop()
+    link.close()
+    there = link.carried()[0]
+    assert there["offered"] > 1000
+    assert 0.01 <= there["lost"] / there["offered"] <= 0.03
+    assert sum(flow["retransmitted_segments"] for flow in flows.latest()) > 10
+
+
+def test_a_receiver_that_does_not_read_stops_the_sender(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    flows = lab.traffic(link, Bulk(reads=False))
+    flows.wait_s(1)
+    assert flows.goodput_bits_per_s() == 0
+    assert flows.latest()[0]["notsent_bytes"] > 0
+
+
+def test_an_application_limits_itself(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    flows = lab.traffic(link, Bursts(burst_bytes=125_000, every_s=0.1))
+    flows.wait_s(2)
+    assert flows.goodput_bits_per_s(last_s=1) == pytest.approx(10 * MBIT, rel=0.2)
+
+
+def test_connections_are_made_anew(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    flows = lab.traffic(link, Bulk(reconnect_s=0.1))
+    flows.wait_s(1.2)
+    acked = [report["flows"][0]["bytes_acked"] for report in flows.senders()]
+    received = sum(record["bytes"][0] for record in flows.received())
+    assert received > 2 * acked[-1] > 0
+
+
+def test_an_end_is_noticed_and_told(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    flows = lab.traffic(link, Bulk())
+    assert flows.sender is not None
+    flows.sender.process.kill()
+    with pytest.raises(LabError, match="sender ended"):
+        flows.wait_s(5)
+
+
+def test_an_unknown_algorithm_is_told(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    with pytest.raises(LabError, match="sender ended"):
+        lab.traffic(link, Bulk(congestion_control="magic"))
+    with pytest.raises(LabError, match="not available"):
+        link.ends[0].namespace.set_congestion_control("magic")
+
+
+def test_a_refused_sysctl_is_told(lab: Lab) -> None:
+    namespace = lab.namespace("a")
+    with pytest.raises(LabError, match="No such file"):
+        namespace.set_sysctl("net.ipv4.no_such_thing", "1")
+    with pytest.raises(LabError, match="Invalid argument"):
+        namespace.set_sysctl("net.ipv4.tcp_wmem", "many")
+    namespace.set_sysctl("net.ipv4.tcp_wmem", "4096 16384 123456")
+    assert namespace.sysctl("net.ipv4.tcp_wmem") == "4096 16384 123456"
+    assert namespace.cookie > 1
+
+
+def test_the_emulator_keeps_up_with_many_packets(lab: Lab) -> None:
+    first, second = lab.namespace("a"), lab.namespace("b")
+    link = lab.emulated_link(first, second, rate_bits_per_s=300 * MBIT, rtt_ns=20 * MS)
+    second.set_sysctl("net.ipv4.tcp_rmem", "4096 131072 33554432")
+    flows = lab.traffic(link, Bulk(flows=2))
+    start_s = time.monotonic()
+    flows.wait_s(4)
+    passed_s = time.monotonic() - start_s
+    assert flows.goodput_bits_per_s(last_s=2) >= 200 * MBIT
+    flows.stop()
+    link.close()
+    there = link.carried()[0]
+    assert there["undelivered"] == 0
+    assert there["cpu_s"] < passed_s

@@ -1,0 +1,103 @@
+"""Whole runs of scenarios, short."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bpftune.cli.lab import lab_main
+from bpftune.lab.contender import Bpftune, ContenderError
+from bpftune.lab.run import run_scenario
+from bpftune.lab.scenarios import SCENARIOS, Scenario, find, override
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_every_scenario_runs(scenario: Scenario) -> None:
+    result = run_scenario(override(scenario, ["seconds=1"]))
+    stalled = scenario.traffic == "stalled"
+    assert (result.goodput_whole_bits_per_s == 0) == stalled
+    assert len(result.per_flow_bits_per_s) == scenario.flows
+    if scenario.wmem_max_bytes:
+        assert result.values[0]["value"][-1] == scenario.wmem_max_bytes
+    assert (result.requests_per_s is not None) == (scenario.traffic == "requests")
+    assert json.loads(json.dumps(result.as_json()))["schema"] == 1
+
+
+def test_a_sysctl_file_is_a_tuner(tmp_path: Path) -> None:
+    file = tmp_path / "big.conf"
+    file.write_text("-net.ipv4.nothing = 1\nnet.ipv4.tcp_wmem = 4096 16384 8000000\n")
+    result = run_scenario(override(find("continent"), ["seconds=1"]), f"sysctl:{file}")
+    assert [entry["value"][-1] for entry in result.values][:2] == [524_288, 8_000_000]
+    assert result.writes >= 1
+
+
+def test_a_command_is_a_tuner_and_its_cost_is_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["run", "lan", "--seconds", "1", "--tuner", "cmd:sleep 30", "--json"]
+    assert lab_main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["tuner"] == "cmd:sleep 30"
+    assert told["tuner_cost"]["rss_peak_bytes"] > 100_000
+
+
+def test_a_tuner_that_ends_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = "cmd:sh -c 'echo no such luck >&2; exit 7'"
+    assert lab_main(["run", "lan", "--seconds", "5", "--tuner", broken]) == 1
+    assert "ended with 7: no such luck" in capsys.readouterr().err
+    missing = "cmd:/no/such/program"
+    assert lab_main(["run", "lan", "--seconds", "5", "--tuner", missing]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_the_tuner_is_awaited_and_its_records_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = """
+import json, os, sys, time
+assert os.path.isdir(os.environ["BPFTUNE_RUN_DIR"])
+assert os.path.isdir(os.environ["BPFTUNE_STATE_DIR"])
+print(json.dumps({"record": "started"}), file=sys.stderr, flush=True)
+time.sleep(60)
+"""
+
+    def begin(self: Bpftune) -> None:
+        super(Bpftune, self).__init__([sys.executable, "-c", program])
+        self.directory = None
+
+    monkeypatch.setattr(Bpftune, "__init__", begin)
+    result = run_scenario(override(find("lan"), ["seconds=1"]), "self")
+    assert [record["record"] for record in result.records] == ["started"]
+
+
+def test_a_tuner_that_never_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(self: Bpftune) -> None:
+        super(Bpftune, self).__init__(["sh", "-c", "echo bad kernel >&2; exit 5"])
+        self.directory = None
+
+    monkeypatch.setattr(Bpftune, "__init__", begin)
+    with pytest.raises(ContenderError, match="ended with 5: bad kernel"):
+        run_scenario(override(find("lan"), ["seconds=1"]), "self")
+
+
+def test_two_tuners_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "big.conf"
+    file.write_text("net.ipv4.tcp_wmem = 4096 16384 8000000\n")
+    arguments = ["compare", "continent", "--seconds", "2", "--tuner", "none"]
+    assert lab_main([*arguments, "--tuner", f"sysctl:{file}"]) == 0
+    told = capsys.readouterr().out
+    assert "does" in told
+    assert "ratio" in told
+    assert lab_main(["run", "continent", "--set", "family=6", "--seconds", "2"]) == 0
+    assert "goodput" in capsys.readouterr().out

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bpftune.lab.namespaces import LabError
+from bpftune.lab.scenarios import (
+    PARAMETERS,
+    SCENARIOS,
+    Scenario,
+    ScenarioError,
+    find,
+    override,
+)
+from bpftune.lab.traffic import Bulk, Bursts, Requests
+
+
+def test_names_are_words_and_differ() -> None:
+    names = [scenario.name for scenario in SCENARIOS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_every_scenario_is_found_and_consistent(scenario: Scenario) -> None:
+    assert find(scenario.name) is scenario
+    assert override(scenario, []) == scenario
+    assert scenario.make_traffic().flows == scenario.flows
+
+
+def test_parameters_override() -> None:
+    changed = override(
+        find("long-fat"),
+        ["rate=20mbit", "rtt=50ms", "queue=1MiB", "loss=1%", "flows=4", "cc=bbr",
+         "wmem=default", "family=6", "seconds=5"],
+    )  # fmt: skip
+    assert changed.rate_bits_per_s == 20_000_000
+    assert changed.rtt_ns == 50_000_000
+    assert changed.queue_bytes == 1 << 20
+    assert changed.loss == pytest.approx(0.01)
+    assert changed.make_traffic().flows == 4
+    assert changed.congestion_control == "bbr"
+    assert changed.wmem_max_bytes is None
+    assert changed.family == 6
+    assert changed.seconds == 5
+
+
+def test_every_parameter_is_a_field() -> None:
+    fields = Scenario.__dataclass_fields__
+    assert {field for field, _, _ in PARAMETERS.values()} <= set(fields)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
+     "traffic=magic", "request=0", "family=5"],
+)  # fmt: skip
+def test_refuses_bad_settings(setting: str) -> None:
+    with pytest.raises(LabError):
+        override(find("long-fat"), [setting])
+
+
+def test_a_veth_pair_has_no_delay_of_its_own() -> None:
+    with pytest.raises(ScenarioError, match="veth"):
+        override(find("lan"), ["rtt=10ms"])
+    assert override(find("lan"), ["rate=1gbit", "rtt=10ms"]).rtt_ns == 10_000_000
+
+
+def test_an_unknown_scenario_is_told_the_known() -> None:
+    with pytest.raises(ScenarioError, match="long-fat"):
+        find("short-thin")
+
+
+def test_makes_the_traffic_it_describes() -> None:
+    assert isinstance(find("long-fat").make_traffic(), Bulk)
+    assert isinstance(find("app-limited").make_traffic(), Bursts)
+    assert isinstance(find("healthy-requests").make_traffic(), Requests)
+    assert not find("stalled-reader").make_traffic().reads

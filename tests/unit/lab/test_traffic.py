@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from bpftune.lab.traffic import Bulk, Flows
+
+if TYPE_CHECKING:
+    from bpftune.lab.link import Link
+
+
+class FakeReceiver:
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        self.records = records
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        assert kind == "received"
+        return self.records
+
+
+def flows_that_received(*records: tuple[float, list[int]]) -> Flows:
+    flows = Flows(cast("Link", None), Bulk(flows=2))
+    made = [{"t_s": t_s, "bytes": sizes} for t_s, sizes in records]
+    flows.receiver = cast("Any", FakeReceiver(made))
+    flows.started_s = 10.0
+    return flows
+
+
+def test_goodput_is_bytes_over_the_time_looked_at() -> None:
+    flows = flows_that_received(
+        (11.0, [1000, 0]), (12.0, [2000, 500]), (13.0, [3000, 500])
+    )
+    assert flows.per_flow_bits_per_s() == pytest.approx([16_000, 8 * 1000 / 3])
+    assert flows.per_flow_bits_per_s(last_s=2) == pytest.approx([20_000, 4000])
+    assert flows.goodput_bits_per_s(last_s=1) == pytest.approx(28_000)
+    assert flows.goodput_bits_per_s(last_s=1, until_s=12.5) == pytest.approx(20_000)
+
+
+def test_the_series_has_a_number_for_each_second() -> None:
+    flows = flows_that_received((10.5, [1000, 0]), (12.95, [500, 500]), (13.1, [7, 7]))
+    assert flows.series() == [8000, 0, 8000]
+
+
+def test_what_came_before_the_start_does_not_count() -> None:
+    flows = flows_that_received((9.5, [9999, 9999]), (11.0, [1000, 0]))
+    assert flows.series() == [0]
+    assert sum(flows.per_flow_bits_per_s(last_s=1)) == pytest.approx(8000 / 1.5)
+
+
+def test_no_traffic_is_no_goodput() -> None:
+    assert flows_that_received().goodput_bits_per_s(15) == 0
