@@ -32,6 +32,7 @@ from bpftune.model import (
     NetnsCookie,
     NetnsGone,
     Recheck,
+    Rejected,
     Request,
     Sampled,
     Survey,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from bpftune.machine import Machine
 
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
+MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
 
 
@@ -91,6 +93,7 @@ class Daemon:
             observe=observe,
         )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
+        self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
@@ -108,6 +111,8 @@ class Daemon:
     def _handle_pending(self) -> None:
         while self._pending:
             tuner, event = self._pending.popleft()
+            if not isinstance(event, Rejected):
+                self._insisted = 0
             if tuner in self.tuners and not self._is_outside(event.netns_cookie):
                 self._handle_one(tuner, event)
 
@@ -125,8 +130,13 @@ class Daemon:
                 self._pending.appendleft((tuner, event))
                 self._queue_changes(facts)
                 return
+            waiting = len(self._pending)
             requests = self._ask(tuner, tuner.event_handler, event, facts)
             self._carry_out_all(tuner, cookie, requests, facts)
+            if isinstance(event, Rejected) and len(self._pending) > waiting:
+                self._insisted += 1
+            if self._insisted > MOST_INSISTED:
+                self._switch_off(tuner, "it insists on what is refused")
         except NetnsGoneError:
             # Never applied to another namespace, least of all to the host's.
             self.lost["network namespace gone"] += 1

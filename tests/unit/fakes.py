@@ -197,6 +197,7 @@ class FakeLoader:
         self.iterated: list[tuple[str, str, NetnsCookie]] = []
         self.namespaces: FakeNamespaces | None = None
         self.broken: dict[NetnsCookie, KernelError] = {}
+        self.fd = -1
 
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)
@@ -282,6 +283,7 @@ class FakeMachine:
         self.sockets = FakeSockets(self.clock, self.namespaces, self.sysctls)
         self.admins_values: dict[str, FileSetting] = {}
         self.verdicts: dict[str, list[object]] = {}
+        self.problems: list[str] = []
         self.records: list[Record] = []
 
     def works(self, tuner: Tuner, program: str) -> bool:
