@@ -24,7 +24,7 @@ from bpftune.lab.scenarios import Scenario, find
 
 MIB = 1 << 20
 BEST_BYTES = 64 * MIB
-GRID_S = 40.0
+GRID_S = 30.0
 REACHES = 0.97
 PATHS = ("long-fat", "satellite", "continent")
 NO_BENEFIT = ("peer-window", "app-limited", "path-limited", "lossy", "lan")

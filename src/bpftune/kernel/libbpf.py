@@ -165,6 +165,9 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
 }
 
 
+_callbacks: list[Any] = []
+
+
 class Log:
     """The last things that libbpf said, warnings and information only."""
 
@@ -219,6 +222,8 @@ class Libbpf:
             msg = "libbpf {}.{} is too old".format(*self.version)
             raise LibbpfMissing(msg, _INSTALL)
         self.log = Log()
+        # libbpf holds the pointer for good: the callback must never be freed.
+        _callbacks.append(self.log.callback)
         self["libbpf_set_print"](self.log.callback)
 
     def __getitem__(self, name: str) -> Any:

@@ -25,7 +25,6 @@ LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
 MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
-MOST_LOSSY_IN_TRIAL = 6  # a raise that brings loss is not waited for so long
 MOST_EMPTY = 16  # looks, or slices, in which nothing moved
 LEAST_RTT_US = 1000
 SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
@@ -90,7 +89,8 @@ class Slice:
     srtt_us: float
     min_rtt_us: float
     seconds: float
-    jiffies: int
+    segments: int  # sent, retransmissions included
+    retransmitted: int
 
     @property
     def void(self) -> bool:
@@ -142,6 +142,12 @@ class Epoch:
     def min_rtt_us(self) -> float:
         """Median of the least round-trip times."""
         return median(s.min_rtt_us for s in self.slices)
+
+    @property
+    def loss_share(self) -> float:
+        """Share of the segments sent that were retransmissions."""
+        sent = sum(s.segments for s in self.slices)
+        return sum(s.retransmitted for s in self.slices) / max(1, sent)
 
     @property
     def seconds(self) -> float:
@@ -200,10 +206,9 @@ class Gathering:
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
-    def murky_epoch(self) -> Epoch | None:
-        """Return an epoch of void slices, once a trial met too many."""
-        if self.lossy <= MOST_LOSSY_IN_TRIAL:
-            return None
+    @property
+    def murky_epoch(self) -> Epoch:
+        """An epoch of the last void slices, for want of others."""
         return Epoch(self.void, murky=True)
 
     @property
@@ -282,5 +287,9 @@ def _slice(
         srtt_us=median(last[c].srtt_us for c in acked),
         min_rtt_us=median(last[c].min_rtt_us for c in acked),
         seconds=seconds,
-        jiffies=max(last[c].now_jiffies - first[c].now_jiffies for c in acked),
+        segments=sum(last[c].segments_out - first[c].segments_out for c in acked),
+        retransmitted=sum(
+            last[c].retransmitted_segments - first[c].retransmitted_segments
+            for c in acked
+        ),
     )

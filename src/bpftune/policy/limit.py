@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bpftune.policy.epoch import Epoch, compare
+from bpftune.policy.epoch import MOST_LOSSY_SLICES, Epoch, Gathering, compare
 
 if TYPE_CHECKING:
     from bpftune.policy.evidence import Estimate
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
+LOSSY_SLICES_STARVED = 6
+MOST_MORE_LOSS = 0.02  # share of segments; BBR's own threshold (BBRLossThresh)
 MOST_MISSES = 2
 FIRST_WAIT_EPOCHS = 24
 LONGEST_WAIT_S = 24 * 3600.0
@@ -90,6 +92,7 @@ class TakenBack:
     why: str
     gain: Estimate | None
     wait_s: float
+    after: Epoch | None = None
 
 
 Verdict = Raise | Kept | TakenBack
@@ -101,6 +104,22 @@ def settle_s(epoch: Epoch) -> float:
     ``sk_sndbuf`` follows within one round trip, the rate within two to six.
     """
     return max(LEAST_SETTLE_S, 5e-6 * epoch.srtt_us)
+
+
+def out_of_patience(gathering: Gathering) -> Epoch | None:
+    """Return a murky epoch if a trial met so much loss that it has to decide.
+
+    A larger limit may overshoot, which takes a dozen round trips to heal. But
+    where senders are still short between the losses, the limit itself may be the
+    cause: a sender that starts anew whenever its buffer drains (bbr stays in
+    STARTUP, and was seen to lose 10 % for good) heals at the next doubling only.
+    """
+    if gathering.lossy <= LOSSY_SLICES_STARVED:
+        return None
+    epoch = gathering.murky_epoch
+    if epoch.hit < STARVED and gathering.lossy <= MOST_LOSSY_SLICES:
+        return None
+    return epoch
 
 
 def step(
@@ -142,8 +161,6 @@ def _judge(
     path: Path, climb: Climb, epoch: Epoch, now_s: float
 ) -> tuple[Path, tuple[Verdict, ...]]:
     starved = epoch.hit >= STARVED
-    if epoch.murky:  # loss tells nothing of the limit, and is waited out no longer
-        return _missed(path, climb, epoch, None, now_s, starved=starved)
     most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
     gain = compare(epoch, climb.best)
     if gain is None:
@@ -151,6 +168,8 @@ def _judge(
         if climb.unfair < MOST_LOOKS:
             return replace(path, climb=climb), ()
         return give_back(path, epoch, now_s, "connections came and went", None)
+    if epoch.murky and not _pays_in_spite_of_loss(climb.best, epoch, gain):
+        return _missed(path, climb, epoch, None, now_s, starved=starved)
     climb = replace(climb, looks=climb.looks + 1)
     if gain.below(PAYS):
         climb = replace(climb, unpaid=climb.unpaid + 1)
@@ -160,6 +179,15 @@ def _judge(
     if gain.at_least(PAYS):
         return _paid(path, climb, epoch, gain, now_s, starved=starved)
     return _missed(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def _pays_in_spite_of_loss(before: Epoch, after: Epoch, gain: Estimate) -> bool:
+    """Tell if a gain is proved and hardly costs more loss than there was.
+
+    bbr stays in recovery for long stretches in which it loses next to nothing.
+    """
+    more = after.loss_share - before.loss_share
+    return gain.at_least(PAYS) and more <= MOST_MORE_LOSS
 
 
 def _missed(
@@ -229,12 +257,11 @@ def give_back(
     climb = path.climb
     if climb is None:
         return path, ()
-    epoch = epoch or climb.best
-    rested = _rest(path, climb.paid, epoch, now_s)
+    rested = _rest(path, climb.paid, epoch or climb.best, now_s)
     if climb.level == climb.paid:
         return rested, ()
     wait_s = rested.wait_until_s - now_s
-    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s),)
+    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s, epoch),)
 
 
 def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:

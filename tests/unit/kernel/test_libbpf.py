@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 
 from bpftune.compile import find_clang
 from bpftune.kernel import libbpf
+from bpftune.kernel.bpf import BpfObject
+from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import PROTOTYPES, Libbpf, LibbpfMissing, describe_error
 
 HEADERS = "".join(f"#include <bpf/{name}.h>\n" for name in ("libbpf", "bpf", "btf"))
@@ -238,3 +241,14 @@ def test_the_log_is_bounded_and_keeps_the_end() -> None:
 def test_error_numbers_have_names() -> None:
     assert describe_error(1) == "EPERM (Operation not permitted)"
     assert describe_error(4003).startswith("error 4003")
+
+
+def test_libbpf_may_speak_after_its_python_side_is_gone() -> None:
+    library = Libbpf()
+    library["libbpf_set_print"](library.log.callback)
+    del library
+    gc.collect()
+    with pytest.raises(KernelError):
+        BpfObject(Path("/nonexistent.bpf.o"))
+    shared = libbpf.libbpf()
+    shared["libbpf_set_print"](shared.log.callback)

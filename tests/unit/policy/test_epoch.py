@@ -76,16 +76,6 @@ def test_slices_full_of_loss_are_void_and_end_the_patience() -> None:
     assert epochs(World(rate=40e6, rtt_s=0.2, limit=MIB, loss_share=0.6), 1) == []
 
 
-def test_a_trial_does_not_wait_long_for_loss_to_end() -> None:
-    world, state = World(rate=40e6, rtt_s=0.2, limit=MIB, loss_share=0.9), Gathering()
-    while (epoch := state.murky_epoch()) is None:
-        state, _ = gather(state, world.look(0.0625), world.limit)
-    assert world.now_s < 6
-    assert epoch.murky
-    assert epoch.hit > 0.5  # of the few looks between the losses
-    assert state.hopeless is None
-
-
 def test_no_socket_at_all_ends_the_patience() -> None:
     state = Gathering()
     for _ in range(100):

@@ -15,6 +15,7 @@ from bpftune.policy.limit import (
     TakenBack,
     Verdict,
     give_back,
+    out_of_patience,
     refused,
     step,
 )
@@ -156,6 +157,19 @@ def test_no_climb_begins_while_another_path_holds_the_limit() -> None:
                 path, epoch, world.limit, world.now_s, may_climb=False
             )
             assert verdicts == ()
+
+
+@pytest.mark.parametrize(("starved", "slices"), [(True, 7), (False, 16)])
+def test_a_trial_waits_longer_for_loss_to_end_where_nothing_is_short(
+    starved: bool, slices: int
+) -> None:
+    rate = 40e6 if starved else 1e6
+    world, state = World(rate=rate, rtt_s=0.2, limit=MIB, loss_share=0.9), Gathering()
+    while (epoch := out_of_patience(state)) is None:
+        state, _ = gather(state, world.look(0.0625), world.limit)
+    assert state.lossy == slices
+    assert epoch.murky
+    assert (epoch.hit > 0.5) == starved  # of the few looks between the losses
 
 
 def test_giving_back_without_a_climb_is_nothing() -> None:

@@ -71,8 +71,10 @@ def gain_facts(gain: Estimate | None) -> dict[str, object]:
     }
 
 
-def epoch_facts(prefix: Prefix, epoch: Epoch) -> dict[str, object]:
-    """Return what an epoch measured."""
+def epoch_facts(prefix: Prefix, epoch: Epoch | None) -> dict[str, object]:
+    """Return what an epoch measured, if there was one."""
+    if epoch is None:
+        return {"destination": str(prefix)}
     looks = epoch.looks
     return {
         "destination": str(prefix),
@@ -80,6 +82,7 @@ def epoch_facts(prefix: Prefix, epoch: Epoch) -> dict[str, object]:
         "sockets_held_back": len(epoch.starved),
         "looks": {what.value: looks[what] for what in LimitedBy if looks[what]},
         "bytes_per_s": round(epoch.bytes_per_s),
+        "retransmitted_share": round(epoch.loss_share, 4),
         "srtt_us": round(epoch.srtt_us),
         "min_rtt_us": round(epoch.min_rtt_us),
     }

@@ -116,7 +116,7 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
     ceiling = facts.values[TCP_WMEM][2]
     gathering, epoch = gather(watched.gathering, event.sockets, ceiling)
     if epoch is None and path.climb is not None:
-        epoch = gathering.murky_epoch()
+        epoch = limit.out_of_patience(gathering)
         gathering = gathering if epoch is None else Gathering()
     watched = replace(watched, gathering=gathering)
     verdicts: tuple[limit.Verdict, ...] = ()
@@ -201,7 +201,8 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
                 why=say.taken_back(verdict),
                 record="taken_back",
                 trial=str(prefix),
-                evidence=say.gain_facts(verdict.gain),
+                evidence=say.gain_facts(verdict.gain)
+                | say.epoch_facts(prefix, verdict.after),
             )
 
 
