@@ -53,11 +53,6 @@ RMEM = Tunable("net.ipv4.tcp_rmem")
 STRANGER = Netns(NetnsCookie(99), "stranger")
 
 
-@pytest.fixture(autouse=True)
-def _plenty_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bpftune.daemon.memory_facts", lambda: MEMORY)
-
-
 @dataclass(frozen=True, slots=True)
 class Seen(Event):
     """What the scripted tuner's BPF program would emit."""
@@ -600,7 +595,7 @@ def test_a_namespace_that_ended_is_no_trouble_when_memory_cannot_be_read(
         raise KernelError("cannot read the memory in use")
 
     scene.see(RED)
-    monkeypatch.setattr("bpftune.daemon.memory_facts", fails)
+    monkeypatch.setattr(scene.machine, "memory", fails)
     scene.machine.namespaces.end(RED)
     scene.machine.let_pass(scene.daemon, 61.0)
     assert scene.tuner.heard[-1] == NetnsGone(RED.cookie)

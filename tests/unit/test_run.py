@@ -22,7 +22,7 @@ from bpftune.model import Change, Event, Facts, Request, Tuner
 from bpftune.records import Sink
 from bpftune.run import SecondDaemonError, lock, run_dir
 from bpftune.tuners import Problem
-from tests.unit.fakes import MEMORY, MIB, RED, TCP_WMEM, FakeMachine, wmem
+from tests.unit.fakes import MIB, RED, TCP_WMEM, FakeMachine, wmem
 
 # --- one daemon a machine ----------------------------------------------------
 
@@ -129,7 +129,6 @@ def stage(
         found: tuple[list[Tuner], list[Problem]] = ([stage.tuner], [])
         monkeypatch.setattr(runner, "Machine", lambda: stage.machine)
         monkeypatch.setattr(runner, "discover", lambda: found)
-        monkeypatch.setattr("bpftune.daemon.memory_facts", lambda: MEMORY)
         monkeypatch.setenv("BPFTUNE_RUN_DIR", str(tmp_path))
         monkeypatch.delenv("BPFTUNE_ONLY_NETNS", raising=False)
         yield stage

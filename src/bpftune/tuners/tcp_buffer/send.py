@@ -153,7 +153,7 @@ def _grew(state: Senders) -> Senders:
 def _renewed(state: Senders, event: Sampled, watched: Watched) -> Answer:
     assert event.prefix is not None  # noqa: S101  callers have looked
     requests: list[Request] = []
-    if event.left == 0:
+    if event.left <= LOOKS_ASKED // 2:  # early: should a look be lost, others come
         requests.append(Watch(event.prefix, watched.every_s, LOOKS_ASKED))
     return state.put(event.prefix, watched), requests
 
