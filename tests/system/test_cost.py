@@ -8,8 +8,8 @@ from tests.system.daemon import Daemon
 
 KIB_PER_MIB = 1024
 MIB = 1 << 20
-IDLE_S = 10.0
-MOST_TRIES = 8
+IDLE_S = 5.0
+MOST_TRIES = 12
 
 
 def test_is_small_and_quick_to_start(start: Start) -> None:
