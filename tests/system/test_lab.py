@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bpftune.lab.namespaces import RUN_NETNS, LabError
+from bpftune.lab.errors import LabError
+from bpftune.lab.namespaces import RUN_NETNS
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Bursts, Requests
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bpftune.lab.congestion import ALLOWED, AVAILABLE, repair, set_default
-from bpftune.lab.namespaces import RUN, RUN_NETNS, Namespace, remove_stale
+from bpftune.lab.errors import RUN
+from bpftune.lab.namespaces import RUN_NETNS, Namespace, remove_stale
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
 

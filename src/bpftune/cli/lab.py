@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bpftune.lab.compare import Comparison, compare
 from bpftune.lab.contender import KINDS, ContenderError, contender
-from bpftune.lab.namespaces import LabError, NotPermittedError, NotSupportedError
+from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 from bpftune.lab.run import Result, run_scenario
 from bpftune.lab.scenarios import (
     PARAMETERS,

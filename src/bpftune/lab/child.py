@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpftune.lab.namespaces import LabError, set_namespace
+from bpftune.lab.errors import LabError
+from bpftune.lab.namespaces import set_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpftune.lab.namespaces import RUN, LabError
+from bpftune.lab.errors import RUN, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

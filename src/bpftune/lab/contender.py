@@ -16,7 +16,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 
 if TYPE_CHECKING:
     from bpftune.lab.child import Record

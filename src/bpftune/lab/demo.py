@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bpftune.lab.contender import Bpftune
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 from bpftune.lab.network import Lab
 from bpftune.lab.run import set_triple_max
 from bpftune.lab.traffic import Bulk

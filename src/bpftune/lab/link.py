@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpftune.lab.child import Child, Record
-from bpftune.lab.namespaces import LabError, NotSupportedError
+from bpftune.lab.errors import LabError, NotSupportedError
 from bpftune.lab.queue import bandwidth_delay_bytes
 
 if TYPE_CHECKING:

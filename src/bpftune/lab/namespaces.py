@@ -18,6 +18,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from bpftune.lab.errors import RUN, LabError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
@@ -25,32 +27,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUN_NETNS = Path("/run/netns")
-RUN = Path("/run/bpftune-lab")
 CLONE_NEWNET = 0x40000000
 SO_NETNS_COOKIE = 71
 _NAME = re.compile(r"bpftune-lab-(\d+)-\d+-\w+")
 _numbers = itertools.count()
 _locks: dict[int, int] = {}
-
-
-class LabError(Exception):
-    """The laboratory could not be set up or used; says what and why.
-
-    LabError
-    |- NotPermittedError       not root
-    |- NotSupportedError       no TUN devices here
-    |- values.ValueTextError   a value is not written as expected
-    |- scenarios.ScenarioError no such scenario or parameter
-    `- contender.ContenderError  the tuner under test failed
-    """
-
-
-class NotPermittedError(LabError):
-    """The laboratory needs root."""
-
-
-class NotSupportedError(LabError):
-    """The kernel or machine lacks something the laboratory needs."""
 
 
 def run_ip(*arguments: str, batch: str | None = None) -> str:

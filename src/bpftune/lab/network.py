@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bpftune.lab.congestion import repair
+from bpftune.lab.errors import NotPermittedError
 from bpftune.lab.link import EmulatedLink, Link, PathSettings, VethLink
-from bpftune.lab.namespaces import Namespace, NotPermittedError, remove_stale
+from bpftune.lab.namespaces import Namespace, remove_stale
 from bpftune.lab.traffic import Flows, Traffic
 
 if TYPE_CHECKING:

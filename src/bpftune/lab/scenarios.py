@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 from bpftune.lab.values import (
     parse_count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z%]*)\s*", re.IGNORECASE)
 _RATES = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 from bpftune.lab.scenarios import (
     PARAMETERS,
     SCENARIOS,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpftune.lab.namespaces import LabError
+from bpftune.lab.errors import LabError
 from bpftune.lab.values import (
     ValueTextError,
     format_duration,
