@@ -1,10 +1,9 @@
 """From looks at sockets to slices and epochs: the measurement of a path.
 
-A *look* is one sample of every sender to a destination. Several looks make a
-*slice* of at least two round trips, five valid slices make an *epoch*. A slice
-in which many looks found loss recovery is void: it tells of the loss, not of
-the limit. Rates are bytes acknowledged per *busy* tick, so an application that
-pauses does not look slow (``TCP_CHRONO_BUSY`` in tcp_output.c).
+Several looks at every socket of a path make a *slice* of at least two round
+trips, five valid slices make an *epoch*. A slice in which many looks found loss
+recovery is void: it tells of the loss, not of the limit. What a look is made of
+is another matter: ``policy.sender`` tells it for senders.
 """
 
 from __future__ import annotations
@@ -19,16 +18,11 @@ from bpftune.policy.evidence import Estimate, log_rate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bpftune.model import SocketSample
-
 LOOKS_PER_SLICE = 8
 SLICES_PER_EPOCH = 5
 LEAST_SLICE_S = 0.5
 MOST_LOSSY_SLICES = 15  # three epochs' worth: the path is too lossy to judge
 MOST_EMPTY = 16  # looks, or slices, in which nothing moved
-LEAST_RTT_US = 1000
-SNDBUF_LOCK = 1  # SOCK_SNDBUF_LOCK: the application chose its own size
-CA_OPEN, CA_RECOVERY, CA_LOSS = 0, 3, 4  # enum tcp_ca_state
 
 
 def median(values: Iterable[float]) -> float:
@@ -41,7 +35,7 @@ def median(values: Iterable[float]) -> float:
 
 
 class LimitedBy(enum.Enum):
-    """What holds a sender back at one instant."""
+    """What holds a connection back at one instant."""
 
     SNDBUF = "our send buffer"
     PEER_WINDOW = "the peer's window"
@@ -50,42 +44,32 @@ class LimitedBy(enum.Enum):
     LOSS = "loss"
 
 
-def limited_by(sample: SocketSample, limit: int) -> LimitedBy:
-    """Tell what holds *sample*'s socket back, given ``tcp_wmem[2]`` = *limit*.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One socket at one instant, as the measurement of a path needs it.
 
-    The queue tells: a sender short of buffer has a full buffer (a blocked
-    writer wakes when a third is free), has sent nearly all of it, and its
-    congestion window has room. tcp_chrono's own share of sndbuf-limited time
-    misses unpaced senders.
+    *moved_bytes* and *ticks* are running totals: what went across, and the time
+    in which something could have (jiffies, or any unit that all share).
     """
-    if sample.ca_state in (CA_RECOVERY, CA_LOSS):
-        return LimitedBy.LOSS
-    in_flight = sample.in_flight_segments
-    if (
-        not sample.userlocks & SNDBUF_LOCK
-        and sample.min_rtt_us >= LEAST_RTT_US
-        and sample.ca_state == CA_OPEN
-        and sample.sndbuf_bytes >= 0.98 * limit
-        and sample.wmem_queued_bytes >= 0.6 * sample.sndbuf_bytes
-        and sample.notsent_bytes <= 0.1 * sample.wmem_queued_bytes
-        and in_flight < 0.9 * sample.cwnd_segments
-    ):
-        return LimitedBy.SNDBUF
-    flight_bytes = in_flight * sample.mss_bytes
-    if sample.notsent_bytes and flight_bytes + sample.mss_bytes > sample.snd_wnd_bytes:
-        return LimitedBy.PEER_WINDOW
-    if in_flight >= 0.9 * sample.cwnd_segments:
-        return LimitedBy.PATH
-    return LimitedBy.APPLICATION
+
+    cookie: int
+    now_ns: int
+    cause: LimitedBy
+    moved_bytes: int
+    ticks: int
+    srtt_us: int
+    min_rtt_us: int
+    segments: int = 0
+    retransmitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
     """What the sockets did between its first and its last look."""
 
-    acked: Mapping[int, tuple[int, int]]  # cookie: bytes acked, busy jiffies
+    moved: Mapping[int, tuple[int, int]]  # cookie: bytes, ticks
     looks: Counter[LimitedBy]
-    starved: frozenset[int]  # cookies seen limited by our send buffer
+    starved: frozenset[int]  # cookies seen limited by our buffer
     srtt_us: float
     min_rtt_us: float
     seconds: float
@@ -131,7 +115,7 @@ class Epoch:
     @property
     def sockets(self) -> frozenset[int]:
         """Sockets that moved bytes and lived through the whole epoch."""
-        return frozenset.intersection(*(frozenset(s.acked) for s in self.slices))
+        return frozenset.intersection(*(frozenset(s.moved) for s in self.slices))
 
     @property
     def srtt_us(self) -> float:
@@ -154,29 +138,29 @@ class Epoch:
         """How long it took, void slices left out."""
         return sum(s.seconds for s in self.slices)
 
-    def bytes_acked(self, sockets: frozenset[int] | None = None) -> int:
-        """Bytes acknowledged in all, or on *sockets* only."""
+    def moved_bytes(self, sockets: frozenset[int] | None = None) -> int:
+        """Bytes that went across in all, or on *sockets* only."""
         return sum(
-            acked
+            moved
             for one in self.slices
-            for cookie, (acked, _) in one.acked.items()
+            for cookie, (moved, _) in one.moved.items()
             if sockets is None or cookie in sockets
         )
 
     def rate(self, sockets: frozenset[int]) -> Estimate | None:
-        """Return the logarithm of bytes acked per busy jiffy of *sockets*."""
+        """Return the logarithm of bytes per tick of *sockets*."""
         rows = [
-            [s.acked.get(cookie, (0, 0)) for cookie in sockets] for s in self.slices
+            [s.moved.get(cookie, (0, 0)) for cookie in sockets] for s in self.slices
         ]
         return log_rate(
-            [sum(acked for acked, _ in row) for row in rows],
-            [sum(busy for _, busy in row) for row in rows],
+            [sum(moved for moved, _ in row) for row in rows],
+            [sum(ticks for _, ticks in row) for row in rows],
         )
 
     @property
     def bytes_per_s(self) -> float:
-        """Bytes acknowledged per second of wall time, all sockets together."""
-        return self.bytes_acked() / max(self.seconds, 1e-9)
+        """Bytes per second of wall time, all sockets together."""
+        return self.moved_bytes() / max(self.seconds, 1e-9)
 
 
 def compare(after: Epoch, before: Epoch) -> Estimate | None:
@@ -187,7 +171,7 @@ def compare(after: Epoch, before: Epoch) -> Estimate | None:
     """
     common = after.sockets & before.sockets
     for epoch in (after, before):
-        if epoch.bytes_acked(common) < 0.9 * epoch.bytes_acked():
+        if epoch.moved_bytes(common) < 0.9 * epoch.moved_bytes():
             return None
     new, old = after.rate(common), before.rate(common)
     return None if new is None or old is None else new - old
@@ -201,8 +185,8 @@ class Gathering:
     lossy: int = 0  # slices void for loss, since the last epoch
     void: tuple[Slice, ...] = ()  # the last of them
     empty: int = 0  # looks without a socket, and slices in which nothing moved
-    first: Mapping[int, SocketSample] | None = None
-    looks: tuple[tuple[int, LimitedBy], ...] = ()
+    first: Mapping[int, Look] | None = None
+    looks: tuple[Look, ...] = ()
     start_ns: int = 0
     length_s: float = field(default=LEAST_SLICE_S)
 
@@ -226,30 +210,27 @@ def slice_seconds(min_rtt_us: float) -> float:
     return max(LEAST_SLICE_S, 2e-6 * min_rtt_us)
 
 
-def gather(
-    state: Gathering, samples: tuple[SocketSample, ...], limit: int
-) -> tuple[Gathering, Epoch | None]:
-    """Add one look; return the new state and, when it is complete, the epoch.
+def gather(state: Gathering, looks: tuple[Look, ...]) -> tuple[Gathering, Epoch | None]:
+    """Add a look at every socket; return the new state and perhaps the epoch.
 
-    An empty look (no sender there) ends the open slice and voids it.
+    An empty one (no socket there) ends the open slice and voids it.
     """
-    if not samples:
+    if not looks:
         return replace(state, first=None, looks=(), empty=state.empty + 1), None
-    now_ns = samples[0].now_ns
-    last = {sample.cookie: sample for sample in samples}
+    now_ns = looks[0].now_ns
+    last = {look.cookie: look for look in looks}
     if state.first is None:
-        length_s = slice_seconds(median(s.min_rtt_us for s in samples))
+        length_s = slice_seconds(median(look.min_rtt_us for look in looks))
         return (
             replace(state, first=last, looks=(), start_ns=now_ns, length_s=length_s),
             None,
         )
-    looks = state.looks + tuple((s.cookie, limited_by(s, limit)) for s in samples)
     seconds = (now_ns - state.start_ns) / 1e9
     if seconds < state.length_s:
-        return replace(state, looks=looks), None
+        return replace(state, looks=state.looks + looks), None
     # The last look of a slice is the first of the next: no byte goes uncounted.
     begun = replace(state, first=last, looks=(), start_ns=now_ns)
-    return _close(begun, _slice(state.first, last, looks, seconds))
+    return _close(begun, _slice(state.first, last, state.looks + looks, seconds))
 
 
 def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | None]:
@@ -266,30 +247,29 @@ def _close(state: Gathering, done: Slice | None) -> tuple[Gathering, Epoch | Non
 
 
 def _slice(
-    first: Mapping[int, SocketSample],
-    last: Mapping[int, SocketSample],
-    looks: tuple[tuple[int, LimitedBy], ...],
+    first: Mapping[int, Look],
+    last: Mapping[int, Look],
+    looks: tuple[Look, ...],
     seconds: float,
 ) -> Slice | None:
-    acked = {}
+    moved = {}
     for cookie in first.keys() & last.keys():
         old, new = first[cookie], last[cookie]
-        moved = new.bytes_acked - old.bytes_acked
-        busy = new.busy_jiffies - old.busy_jiffies
-        if moved > 0 and busy > 0:
-            acked[cookie] = (moved, busy)
-    if not acked:
+        count = new.moved_bytes - old.moved_bytes
+        ticks = new.ticks - old.ticks
+        if count > 0 and ticks > 0:
+            moved[cookie] = (count, ticks)
+    if not moved:
         return None
+    sent = sum(last[c].segments - first[c].segments for c in moved)
+    again = sum(last[c].retransmitted - first[c].retransmitted for c in moved)
     return Slice(
-        acked=acked,
-        looks=Counter(what for _, what in looks),
-        starved=frozenset(c for c, what in looks if what is LimitedBy.SNDBUF),
-        srtt_us=median(last[c].srtt_us for c in acked),
-        min_rtt_us=median(last[c].min_rtt_us for c in acked),
+        moved=moved,
+        looks=Counter(look.cause for look in looks),
+        starved=frozenset(k.cookie for k in looks if k.cause is LimitedBy.SNDBUF),
+        srtt_us=median(last[c].srtt_us for c in moved),
+        min_rtt_us=median(last[c].min_rtt_us for c in moved),
         seconds=seconds,
-        segments=sum(last[c].segments_out - first[c].segments_out for c in acked),
-        retransmitted=sum(
-            last[c].retransmitted_segments - first[c].retransmitted_segments
-            for c in acked
-        ),
+        segments=sent,
+        retransmitted=again,
     )

@@ -1,61 +1,30 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpftune.policy.epoch import (
-    SNDBUF_LOCK,
     Epoch,
     Gathering,
-    LimitedBy,
     compare,
     gather,
-    limited_by,
     slice_seconds,
 )
 from tests.unit.policy.world import World
 
 MIB = 1 << 20
-STARVED = World(rate=40e6, rtt_s=0.2, limit=4 * MIB)
 
 
 def epochs(world: World, count: int, period_s: float = 0.0625) -> list[Epoch]:
     state, found = Gathering(), []
     for _ in range(10_000):
-        state, epoch = gather(state, world.look(period_s), world.limit)
+        state, epoch = gather(state, world.looks(period_s))
         if epoch is not None:
             found.append(epoch)
         if len(found) == count or state.hopeless:
             break
     return found
-
-
-def test_a_full_queue_all_sent_with_room_in_the_window_is_short_of_buffer() -> None:
-    sample = STARVED.look(1)[0]
-    assert limited_by(sample, 4 * MIB) is LimitedBy.SNDBUF
-
-
-@pytest.mark.parametrize(
-    ("change", "cause"),
-    [
-        ({"userlocks": SNDBUF_LOCK}, LimitedBy.APPLICATION),
-        ({"min_rtt_us": 900}, LimitedBy.APPLICATION),
-        ({"ca_state": 3}, LimitedBy.LOSS),
-        ({"ca_state": 4}, LimitedBy.LOSS),
-        ({"ca_state": 2}, LimitedBy.APPLICATION),
-        ({"sndbuf_bytes": 4 * MIB * 9 // 10}, LimitedBy.APPLICATION),
-        ({"wmem_queued_bytes": 2 * MIB}, LimitedBy.APPLICATION),
-        ({"notsent_bytes": 1 * MIB}, LimitedBy.APPLICATION),
-        ({"notsent_bytes": 2 * MIB, "snd_wnd_bytes": 1000}, LimitedBy.PEER_WINDOW),
-        ({"cwnd_segments": 10, "in_flight_segments": 9}, LimitedBy.PATH),
-    ],
-)
-def test_each_condition_is_needed(change: dict[str, int], cause: LimitedBy) -> None:
-    sample = replace(STARVED.look(1)[0], **change)
-    assert limited_by(sample, 4 * MIB) is cause
 
 
 def test_a_slice_takes_two_round_trips_and_at_least_half_a_second() -> None:
@@ -79,7 +48,7 @@ def test_slices_full_of_loss_are_void_and_end_the_patience() -> None:
 def test_no_socket_at_all_ends_the_patience() -> None:
     state = Gathering()
     for _ in range(100):
-        state, epoch = gather(state, (), MIB)
+        state, epoch = gather(state, ())
         assert epoch is None
     assert state.hopeless == "no traffic is left to judge it by"
 

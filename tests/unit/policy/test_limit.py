@@ -40,12 +40,12 @@ def run(world: World, seconds: float, *, most: int = 1 << 40) -> Run:
     period_s = slice_seconds(world.rtt_s * 1e6) / 8
     end_s = world.now_s + seconds
     while world.now_s < end_s:
-        looks = world.look(period_s)
+        looks = world.looks(period_s)
         climb = result.path.climb
         if climb is not None and world.now_s < climb.settle_until_s:
             state = Gathering()
             continue
-        state, epoch = gather(state, looks, world.limit)
+        state, epoch = gather(state, looks)
         if epoch is None:
             continue
         result.path, verdicts = step(
@@ -130,10 +130,10 @@ def test_competition_that_comes_and_goes_is_not_taken_for_gain_or_loss() -> None
     result, state, path = Run(), Gathering(), Path()
     for turn in range(2000):
         world.flows = 2 + (turn // 30) % 2 * 2
-        looks = world.look(0.0625)
+        looks = world.looks(0.0625)
         if path.climb and world.now_s < path.climb.settle_until_s:
             continue
-        state, epoch = gather(state, looks, world.limit)
+        state, epoch = gather(state, looks)
         if epoch:
             path, verdicts = step(path, epoch, world.limit, world.now_s, may_climb=True)
             apply(result, world, verdicts)
@@ -151,7 +151,7 @@ def test_no_climb_begins_while_another_path_holds_the_limit() -> None:
     world = World(rate=40e6, rtt_s=0.2, limit=MIB)
     path, state = Path(), Gathering()
     for _ in range(400):
-        state, epoch = gather(state, world.look(0.0625), world.limit)
+        state, epoch = gather(state, world.looks(0.0625))
         if epoch:
             path, verdicts = step(
                 path, epoch, world.limit, world.now_s, may_climb=False
@@ -166,7 +166,7 @@ def test_a_trial_waits_longer_for_loss_to_end_where_nothing_is_short(
     rate = 40e6 if starved else 1e6
     world, state = World(rate=rate, rtt_s=0.2, limit=MIB, loss_share=0.9), Gathering()
     while (epoch := out_of_patience(state)) is None:
-        state, _ = gather(state, world.look(0.0625), world.limit)
+        state, _ = gather(state, world.looks(0.0625))
     assert state.lossy == slices
     assert epoch.murky
     assert (epoch.hit > 0.5) == starved  # of the few looks between the losses

@@ -10,6 +10,8 @@ import random
 from dataclasses import dataclass, field
 
 from bpftune.model import SocketSample
+from bpftune.policy.epoch import Look
+from bpftune.policy.sender import look_at
 
 MSS = 1448
 HZ = 250
@@ -60,6 +62,10 @@ class World:
             moved = self.goodput() * after_s * factor
             self.acked[cookie] = self.acked.get(cookie, 1e6) + moved
         return tuple(self.sample(cookie) for cookie in self.cookies())
+
+    def looks(self, after_s: float) -> tuple[Look, ...]:
+        """Do the same, and tell what holds each sender back."""
+        return tuple(look_at(sample, self.limit) for sample in self.look(after_s))
 
     def sample(self, cookie: int) -> SocketSample:
         starved = self.starved() or self.random.random() < self.false_hits

@@ -24,6 +24,7 @@ from bpftune.model import (
 )
 from bpftune.policy import limit
 from bpftune.policy.epoch import LOOKS_PER_SLICE, Gathering, gather, slice_seconds
+from bpftune.policy.sender import look_at
 from bpftune.tuners.tcp_buffer import say
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
         watched = replace(watched, gathering=Gathering())
         return _renewed(state, event, watched)
     ceiling = facts.values[TCP_WMEM][2]
-    gathering, epoch = gather(watched.gathering, event.sockets, ceiling)
+    looks = tuple(look_at(socket, ceiling) for socket in event.sockets)
+    gathering, epoch = gather(watched.gathering, looks)
     if epoch is None and path.climb is not None:
         epoch = limit.out_of_patience(gathering)
         gathering = gathering if epoch is None else Gathering()
