@@ -38,8 +38,14 @@ class Sysctls(Protocol):
     def read(self, cookie: NetnsCookie, name: str) -> Value:
         """Return the value in force."""
 
-    def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
-        """Write *value*, read it back and return it."""
+    def write(
+        self,
+        cookie: NetnsCookie,
+        name: str,
+        value: Value,
+        expected: Value | None = None,
+    ) -> Value:
+        """Write *value* if *expected* is there, read it back and return it."""
 
     def forget(self, cookie: NetnsCookie) -> None:
         """Close what is open of a namespace that is gone."""
@@ -119,18 +125,24 @@ class Carrier:
             return Rejected(facts.netns.cookie, change.tunable, new, "observing")
         self._ledger.intend(entry, change.value)
         try:
-            self._sysctls.write(facts.netns.cookie, change.tunable.name, change.value)
+            self._sysctls.write(
+                facts.netns.cookie, change.tunable.name, change.value, old
+            )
         except NetnsGoneError:
             raise
         except KernelError as error:
             self._ledger.failed(entry)
+            if not raised:
+                # It stays as it is; others must not wait for this trial's end.
+                self._ledger.kept(entry)
             return self._refused(entry, change, str(error))
         self._ledger.applied(
             entry, change.value, trial=change.trial if on_trial else None
         )
         entry.grant_bytes = granted
+        entry.sockets = max(entry.sockets, change.sockets)
         if raised:
-            entry.raises_s.append(facts.now_s)
+            entry.raises_s = [*entry.raises_s[-governor.BURST :], facts.now_s]
         self._say(
             change.record,
             entry,
@@ -182,7 +194,7 @@ class Carrier:
                 if now != old:
                     self.hand_over(Yield(entry.tunable, "somebody set it"), cookie, now)
                     continue
-                self._sysctls.write(cookie, name, entry.settled)
+                self._sysctls.write(cookie, name, entry.settled, old)
             except KernelError as error:
                 self._say("rejected", entry, str(error), old, entry.settled)
                 continue

@@ -29,7 +29,9 @@ def growth_bytes(change: Change, entry: Entry) -> int:
     """
     if entry.tunable.is_range:
         return 0
-    return max(0, change.value[-1] - entry.found[-1]) * max(1, change.sockets)
+    return max(0, change.value[-1] - entry.found[-1]) * max(
+        1, change.sockets, entry.sockets
+    )
 
 
 def grant_after(change: Change, entry: Entry) -> int:
@@ -116,7 +118,6 @@ def _too_much(
 
 def _too_often(entry: Entry, now_s: float) -> str | None:
     recent = [then for then in entry.raises_s if now_s - then < BURST * REFILL_S]
-    entry.raises_s[:] = recent[-BURST:]
     if len(recent) >= BURST:
         return f"raised {BURST} times in the last {BURST * REFILL_S / 60:.0f} minutes"
     return None

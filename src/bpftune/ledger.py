@@ -22,7 +22,7 @@ class Entry:
 
     *found* is the value met first, *expected* the one we believe is there,
     *settled* the last that is not on trial. *grant_bytes* is what sockets may
-    use beyond *found*.
+    use beyond *found*, *sockets* the most that were ever counted for it.
     """
 
     netns: Netns
@@ -37,6 +37,7 @@ class Entry:
     changes: int = 0
     change_id: str | None = None
     grant_bytes: int = 0
+    sockets: int = 1
     raises_s: list[float] = field(default_factory=list)
 
     @property
@@ -97,6 +98,7 @@ class Ledger:
             entry.settled = value
         if value == entry.found:
             entry.grant_bytes = 0
+            entry.sockets = 1
 
     def failed(self, entry: Entry) -> None:
         """Note that the intended value was refused.

@@ -21,12 +21,13 @@ from bpftune.kernel.errors import (
     UnsupportedError,
 )
 from bpftune.kernel.loader import Loader, Verdict
+from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
 from bpftune.kernel.sockets import Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
-from bpftune.model import Event, Tuner
+from bpftune.model import Event, Memory, Tuner
 from bpftune.tuners.sysctl import hook_key
 
 if TYPE_CHECKING:
@@ -108,6 +109,10 @@ class Machine:
     def close(self) -> None:
         """Detach and unload everything."""
         self._stack.close()
+
+    def memory(self) -> Memory:
+        """Read what memory there is."""
+        return memory_facts()
 
     def load(self, tuners: Iterable[Tuner]) -> list[Tuner]:
         """Load and attach the tuners' BPF parts; return those that can work.

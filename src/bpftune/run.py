@@ -84,10 +84,10 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
+        stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
         sink.write(_started(daemon, observe=observe))
         _loop(daemon, wake_fd, sink)
-        daemon.stop()
     sink.close()
     return 0
 
@@ -146,7 +146,8 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
         selector.register(wake_fd, selectors.EVENT_READ)
-        selector.register(machine.namespaces.fd, selectors.EVENT_READ)
+        if machine.namespaces.fd >= 0:
+            selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
         while True:
             due_s = daemon.turn()

@@ -110,6 +110,9 @@ class FakeNamespaces:
     def find(self, cookie: NetnsCookie) -> Netns | None:
         return self.there.get(cookie)
 
+    def has_ended(self, cookie: NetnsCookie) -> bool:
+        return cookie not in self.there
+
     def check(self, cookie: NetnsCookie) -> None:
         if cookie not in self.there:
             raise NetnsGoneError(f"network namespace #{cookie} ended")
@@ -165,13 +168,21 @@ class FakeSysctls:
             raise SysctlError(f"{name} cannot be opened: No such file or directory", 2)
         return self.values.get((cookie, name), FOUND)
 
-    def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
+    def write(
+        self,
+        cookie: NetnsCookie,
+        name: str,
+        value: Value,
+        expected: Value | None = None,
+    ) -> Value:
         if self.before_write is not None:
             before_write, self.before_write = self.before_write, None
             before_write()
         self.namespaces.check(cookie)
         if self.refusing is not None:
             raise self.refusing
+        if expected not in (None, self.read(cookie, name)):
+            raise SysctlError(f"somebody set {name} meanwhile")
         self.writes.append((cookie, name, value))
         self.values[cookie, name] = value
         return value
@@ -197,6 +208,7 @@ class FakeLoader:
         self.iterated: list[tuple[str, str, NetnsCookie]] = []
         self.namespaces: FakeNamespaces | None = None
         self.broken: dict[NetnsCookie, KernelError] = {}
+        self.fd = -1
 
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)
@@ -282,7 +294,11 @@ class FakeMachine:
         self.sockets = FakeSockets(self.clock, self.namespaces, self.sysctls)
         self.admins_values: dict[str, FileSetting] = {}
         self.verdicts: dict[str, list[object]] = {}
+        self.problems: list[str] = []
         self.records: list[Record] = []
+
+    def memory(self) -> Memory:
+        return MEMORY
 
     def works(self, tuner: Tuner, program: str) -> bool:
         del tuner, program

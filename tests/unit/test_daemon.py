@@ -53,11 +53,6 @@ RMEM = Tunable("net.ipv4.tcp_rmem")
 STRANGER = Netns(NetnsCookie(99), "stranger")
 
 
-@pytest.fixture(autouse=True)
-def _plenty_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bpftune.daemon.memory_facts", lambda: MEMORY)
-
-
 @dataclass(frozen=True, slots=True)
 class Seen(Event):
     """What the scripted tuner's BPF program would emit."""
@@ -78,6 +73,7 @@ class Scripted(Tuner):
         self.begin: list[Request] = []
         self.failing_on: type[Event] | None = None
         self.fails_at_start = self.fails_at_end = self.ended = False
+        self.give_up_after = 1000
         self.during: Callable[[], None] = lambda: None
 
     def init(self, facts: Facts) -> Iterable[Request]:
@@ -93,6 +89,7 @@ class Scripted(Tuner):
         self.during()
         if self.failing_on is not None and isinstance(event, self.failing_on):
             raise ZeroDivisionError("division by zero")
+        assert len(self.heard) < self.give_up_after, "this would not end"
         return self.answers.get(type(event), [])
 
     def fini(self) -> None:
@@ -500,6 +497,21 @@ def test_a_tuner_that_raises_at_the_end_hinders_nobody_from_ending() -> None:
     assert (record.tuner, record.why) == ("scripted", "fini: bad plugin")
 
 
+def test_a_tuner_that_insists_on_what_is_refused_is_switched_off(
+    scene: Scene,
+) -> None:
+    scene.tuner.answers[Seen] = [raised(1 << 31), raised(1 << 32)]
+    scene.see()
+    assert scene.tuner in scene.daemon.tuners
+    scene.tuner.answers[Rejected] = [raised(1 << 31)]
+    scene.tuner.give_up_after = 200
+    scene.see()
+    assert scene.tuner not in scene.daemon.tuners
+    assert scene.machine.records[-1].why == (
+        "switched off, the other tuners go on: it insists on what is refused"
+    )
+
+
 def test_a_tuner_that_raises_when_a_namespace_ends_is_switched_off(
     scene: Scene,
 ) -> None:
@@ -583,7 +595,7 @@ def test_a_namespace_that_ended_is_no_trouble_when_memory_cannot_be_read(
         raise KernelError("cannot read the memory in use")
 
     scene.see(RED)
-    monkeypatch.setattr("bpftune.daemon.memory_facts", fails)
+    monkeypatch.setattr(scene.machine, "memory", fails)
     scene.machine.namespaces.end(RED)
     scene.machine.let_pass(scene.daemon, 61.0)
     assert scene.tuner.heard[-1] == NetnsGone(RED.cookie)

@@ -374,4 +374,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence = AnySequence.TestCase
-TestAnySequence.settings = settings(max_examples=60, stateful_step_count=60)
+TestAnySequence.settings = settings(max_examples=40, stateful_step_count=50)

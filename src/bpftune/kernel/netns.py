@@ -102,6 +102,13 @@ class Namespaces:
         self._known.move_to_end(cookie)
         return place.netns
 
+    def has_ended(self, cookie: NetnsCookie) -> bool:
+        """Tell whether a scan looked for it in vain lately.
+
+        Not found is not gone: scans are rationed, and what is known is bounded.
+        """
+        return cookie in self._missed
+
     def everywhere(self) -> list[Netns]:
         """Scan, and return the host's namespace and all others, by cookie."""
         found = self._scan()

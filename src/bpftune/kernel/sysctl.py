@@ -87,14 +87,25 @@ class Sysctls:
             raise SysctlError(f"{name} is not a number: {text.strip()!r}")
         return tuple(map(int, text.split()))
 
-    def write(self, cookie: NetnsCookie, name: str, value: Value) -> Value:
-        """Set the whole value and return it as read back.
+    def write(
+        self,
+        cookie: NetnsCookie,
+        name: str,
+        value: Value,
+        expected: Value | None = None,
+    ) -> Value:
+        """Set the whole value, in place of *expected*; return it as read back.
 
-        If it is refused, or reads back different, the old value is put back
-        and SysctlError raised: the kernel writes the first numbers of a triple
-        even when it refuses the last.
+        If another value is there, nothing is written and SysctlError raised:
+        somebody else wrote it. (The kernel has no compare and swap, so a write
+        within the microseconds between would still be lost.) If it is refused,
+        or reads back different, the old value is put back and SysctlError
+        raised: the kernel writes the first numbers of a triple even when it
+        refuses the last.
         """
         old = self.read(cookie, name)
+        if expected is not None and old != expected:
+            raise SysctlError(f"somebody set {name} to {_text(old)} meanwhile")
         try:
             self._write_raw(cookie, name, value)
         except SysctlError as refused:

@@ -68,12 +68,12 @@ def set_default(namespace: Namespace, algorithm: str) -> None:
             f"{AVAILABLE.read_text().strip()}"
         )
     name = "net.ipv4.tcp_congestion_control"
-    found = ALLOWED.read_text().split()
-    if algorithm in found:
-        namespace.set_sysctl(name, algorithm)
-        return
+    # Read under the lock only: another laboratory may hold the list longer.
     with _locked() as note:
         found = ALLOWED.read_text().split()
+        if algorithm in found:
+            namespace.set_sysctl(name, algorithm)
+            return
         # The kernel lists them in its own order, so this is how it reads back.
         ours = [a for a in AVAILABLE.read_text().split() if a in {*found, algorithm}]
         note.write_text(json.dumps({"found": found, "ours": ours}))

@@ -101,7 +101,7 @@ def test_a_limit_that_is_hit_without_benefit_is_taken_back(seed: int) -> None:
 
 def test_an_unpaid_climb_waits_twice_as_long_each_time() -> None:
     world = World(rate=5e6, rtt_s=0.1, limit=4 * MIB, false_hits=0.4)
-    result = run(world, 3600)
+    result = run(world, 1200)
     waits = [v.wait_s for v in result.verdicts if isinstance(v, TakenBack)]
     assert len(waits) >= 4
     for shorter, longer in pairwise(waits):

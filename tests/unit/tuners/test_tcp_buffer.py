@@ -504,6 +504,7 @@ def test_the_sentence_of_a_raise() -> None:
         "bytes_per_s": 23068672,
         "srtt_us": 200000,
         "min_rtt_us": 200000,
+        "retransmitted_share": 0.0,
     }
 
 
@@ -536,11 +537,9 @@ def test_the_sentence_of_what_is_taken_back() -> None:
     run.go_on(60)
     back = next(change for change in run.changes if change.record == "taken_back")
     assert back.why == "no gain, though still short (+0% ± 1%), next try in 60 s"
-    assert back.evidence == {
-        "gain_nats": 0.0,
-        "gain_error_nats": pytest.approx(0.0071, abs=1e-4),
-        "randomised": False,
-    }
+    assert back.evidence["gain_nats"] == 0.0
+    assert back.evidence["gain_error_nats"] == pytest.approx(0.0071, abs=1e-4)
+    assert back.evidence["bytes_per_s"] == 5_000_000
 
 
 def test_percentages_are_of_rates_not_of_logarithms() -> None:

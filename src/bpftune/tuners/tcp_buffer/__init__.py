@@ -79,8 +79,13 @@ class TcpBuffer(Tuner):
         if state != Senders():
             self.senders[event.netns_cookie] = state
             if len(self.senders) > MOST_NAMESPACES:
-                del self.senders[next(iter(self.senders))]
+                del self.senders[self._least_missed()]
         return requests
+
+    def _least_missed(self) -> NetnsCookie:
+        """Return the namespace heard of longest ago in which nothing climbs."""
+        idle = (c for c, s in self.senders.items() if not s.climbing())
+        return next(idle, next(iter(self.senders)))
 
 
 def _decide(state: Senders, event: Event, facts: Facts) -> send.Answer:

@@ -71,8 +71,8 @@ class Senders:
     patience: int = FIRST_PATIENCE
     shrank: bool = False
 
-    def climbing(self, other_than: Prefix) -> bool:
-        """Tell if another path than this holds the limit."""
+    def climbing(self, other_than: Prefix | None = None) -> bool:
+        """Tell if a path, or another path than this, holds the limit."""
         return any(w.path.climb for p, w in self.paths.items() if p != other_than)
 
     def put(self, prefix: Prefix, watched: Watched) -> Senders:
@@ -153,7 +153,7 @@ def _grew(state: Senders) -> Senders:
 def _renewed(state: Senders, event: Sampled, watched: Watched) -> Answer:
     assert event.prefix is not None  # noqa: S101  callers have looked
     requests: list[Request] = []
-    if event.left == 0:
+    if event.left <= LOOKS_ASKED // 2:  # early: should a look be lost, others come
         requests.append(Watch(event.prefix, watched.every_s, LOOKS_ASKED))
     return state.put(event.prefix, watched), requests
 
@@ -231,8 +231,7 @@ def on_wake(state: Senders, facts: Facts) -> Answer:
 
 
 def _on_unused_check(state: Senders, event: Sampled, facts: Facts) -> Answer:
-    climbing = any(w.path.climb for w in state.paths.values())
-    if event.sockets or climbing or TCP_WMEM not in facts.values:
+    if event.sockets or state.climbing() or TCP_WMEM not in facts.values:
         return replace(state, unused_checks=0), []
     checks = state.unused_checks + 1
     if checks < state.patience:

@@ -1,0 +1,310 @@
+"""The life of an event: facts, a tuner's decision, what follows from it.
+
+    event --> facts --> tuner.event_handler(event, facts) --> requests
+      ^                                                          |
+      +------------- follow-up events <---- carry, agenda <------+
+
+What somebody else changed is decided on before the event that met it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bpftune.agenda import Agenda
+from bpftune.carry import Carrier
+from bpftune.kernel.errors import KernelError
+from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.sysctl import SysctlError
+from bpftune.ledger import Ledger
+from bpftune.model import (
+    Change,
+    Event,
+    Facts,
+    Keep,
+    Memory,
+    Netns,
+    NetnsCookie,
+    NetnsGone,
+    Recheck,
+    Rejected,
+    Request,
+    Survey,
+    Tunable,
+    Tuner,
+    ValueChanged,
+    Wake,
+    Watch,
+    Yield,
+)
+from bpftune.reconcile import Reconciler
+from bpftune.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bpftune.ledger import Entry
+    from bpftune.machine import Machine
+
+MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
+SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
+
+
+class Dispatcher:
+    """Brings events to tuners, and what they ask for to those who do it."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        tuners: list[Tuner],
+        tell: Callable[[Record], None],
+        *,
+        observe: bool = False,
+        only_netns: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
+
+        With *only_netns*, a laboratory's daemon, namespaces whose name does not
+        begin with it are none of its business.
+        """
+        self.machine = machine
+        self.tuners = tuners
+        self.tell = tell
+        self.clock = clock
+        self._only_netns = only_netns
+        self.ledger = Ledger()
+        self.agenda = Agenda()
+        self.lost: Counter[str] = Counter()
+        self.carrier = Carrier(
+            self.ledger,
+            machine.sysctls,
+            tell,
+            machine.namespaces.undo_prefix,
+            observe=observe,
+        )
+        self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
+        self._insisted = 0
+        self._pending: deque[tuple[Tuner, Event]] = deque()
+        self._memory = machine.memory()
+        self._memory_s = clock()
+
+    def handle(self, tuner: Tuner, event: Event) -> None:
+        """Let *tuner* decide on *event*, and on what follows from it."""
+        self._pending.append((tuner, event))
+        self._handle_pending()
+
+    def _handle_pending(self) -> None:
+        while self._pending:
+            tuner, event = self._pending.popleft()
+            if not isinstance(event, Rejected):
+                self._insisted = 0
+            if tuner in self.tuners and not self._is_outside(event.netns_cookie):
+                self._handle_one(tuner, event)
+
+    def _is_outside(self, cookie: NetnsCookie) -> bool:
+        if not self._only_netns:
+            return False
+        netns = self.machine.namespaces.find(cookie)
+        return netns is None or not (netns.name or "").startswith(self._only_netns)
+
+    def _handle_one(self, tuner: Tuner, event: Event) -> None:
+        cookie = event.netns_cookie
+        try:
+            facts = self._facts(tuner, cookie)
+            if isinstance(facts, list):  # the admin came first; then again
+                self._pending.appendleft((tuner, event))
+                self._queue_changes(facts)
+                return
+            waiting = len(self._pending)
+            requests = self._ask(tuner, tuner.event_handler, event, facts)
+            self._carry_out_all(tuner, cookie, requests, facts)
+            if isinstance(event, Rejected) and len(self._pending) > waiting:
+                self._insisted += 1
+            if self._insisted > MOST_INSISTED:
+                self._switch_off(tuner, "it insists on what is refused")
+        except NetnsGoneError:
+            # Never applied to another namespace, least of all to the host's.
+            self._unreachable(cookie)
+        except KernelError as error:
+            self.tell(Record("degraded", str(error), tuner.name))
+        if isinstance(event, ValueChanged):  # the admin's, whatever was decided
+            self._hand_over(Yield(event.tunable, "somebody set it"), cookie)
+
+    def _facts(self, tuner: Tuner, cookie: NetnsCookie) -> Facts | list[ValueChanged]:
+        """Read what is true now, or return what somebody else changed."""
+        netns = self.machine.namespaces.find(cookie)
+        if netns is None:
+            raise NetnsGoneError(f"network namespace #{cookie} is gone")
+        entries = [self._meet(tuner, cookie, tunable) for tunable in tuner.tunables]
+        known = [entry for entry in entries if entry is not None]
+        changed = [self.reconciler.compare(entry) for entry in known]
+        if any(changed):
+            return self._attributed([event for event in changed if event is not None])
+        return Facts(
+            netns=netns,
+            now_s=self.clock(),
+            values={entry.tunable: entry.expected for entry in known},
+            found={entry.tunable: entry.found for entry in known},
+            yielded=frozenset(entry.tunable for entry in known if entry.yielded),
+            memory=self._memory_now(),
+        )
+
+    def _memory_now(self) -> Memory:
+        """Read what memory there is, at most once a second: it costs 0.6 ms."""
+        now_s = self.clock()
+        if now_s - self._memory_s >= 1.0:
+            self._memory, self._memory_s = self.machine.memory(), now_s
+        return self._memory
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it.
+
+        It speaks before the write, so it may have spoken, but not been heard.
+        """
+        if events:
+            for tuner, event in self.machine.loader.events():
+                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                    self._handle_one(tuner, event)
+                else:
+                    self._pending.append((tuner, event))
+        named = []
+        for event in events:
+            seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
+            if seen is not None:
+                event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
+            named.append(event)
+        return named
+
+    def _meet(
+        self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
+    ) -> Entry | None:
+        """Return the entry of *tunable*; the admin's files speak for the host."""
+        is_new = self.ledger.get(cookie, tunable) is None
+        try:
+            entry = self.reconciler.meet(tuner, cookie, tunable)
+        except SysctlError as error:  # the tuner's other tunables go on
+            self.tell(Record("degraded", str(error), tuner.name, tunable.name))
+            return None
+        setting = self.machine.admins_values.get(tunable.name)
+        host = self.machine.namespaces.host.cookie
+        if is_new and entry is not None and setting is not None and cookie == host:
+            why = f"{setting.file} line {setting.line} sets it"
+            self._hand_over(Yield(tunable, why), cookie)
+        return entry
+
+    def _queue_changes(self, events: list[ValueChanged]) -> None:
+        """Decide on what others changed before anything else."""
+        sysctl = [tuner for tuner in self.tuners if tuner.name == SYSCTL]
+        for event in reversed(events):
+            if sysctl:
+                self._pending.appendleft((sysctl[0], event))
+            else:
+                why = "somebody set it"
+                self._hand_over(
+                    Yield(event.tunable, why, event.old), event.netns_cookie
+                )
+
+    def _handle_changes(self, changed: list[ValueChanged]) -> None:
+        self._queue_changes(changed)
+        self._handle_pending()
+
+    def _ask(
+        self, tuner: Tuner, decide: Callable[..., Iterable[Request]], *about: object
+    ) -> list[Request]:
+        try:
+            return list(decide(*about))
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
+            return []
+
+    def _switch_off(self, tuner: Tuner, why: str) -> None:
+        """Go on without a tuner that failed; its trials are taken back."""
+        if tuner in self.tuners:
+            self.tuners.remove(tuner)
+        self.agenda.drop(tuner)
+        self.carrier.settle(tuner.name, "its tuner failed")
+        why = f"switched off, the other tuners go on: {why}"
+        self.tell(Record("degraded", why, tuner.name))
+
+    def _carry_out_all(
+        self, tuner: Tuner, cookie: NetnsCookie, requests: list[Request], facts: Facts
+    ) -> None:
+        try:
+            for request in requests:
+                self._carry_out(tuner, cookie, request, facts)
+        except KernelError:
+            raise
+        except Exception as error:  # noqa: BLE001  a plugin may ask for anything
+            self._switch_off(tuner, f"{type(error).__name__}: {error}")
+
+    def _carry_out(
+        self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
+    ) -> None:
+        match request:
+            case Watch():
+                self.agenda.watch(tuner, cookie, request, facts.now_s)
+            case Wake():
+                self.agenda.wake(tuner, cookie, request, facts.now_s)
+            case Recheck():
+                self.agenda.recheck(cookie, request, facts.now_s)
+            case Change():
+                answer = self.carrier.change(request, facts)
+                if answer is not None:
+                    self._pending.append((tuner, answer))
+            case Keep():
+                self.carrier.keep(request, cookie)
+            case Survey():
+                self._survey(tuner, request, cookie)
+            case Yield():
+                self._hand_over(request, cookie)
+
+    def _survey(self, tuner: Tuner, survey: Survey, cookie: NetnsCookie) -> None:
+        """Run an iterator of the tuner's; what it finds comes as events."""
+        namespaces, loader = self.machine.namespaces, self.machine.loader
+        if not self.machine.works(tuner, survey.program):
+            return
+        cookies = [cookie]
+        if survey.everywhere:
+            cookies = [netns.cookie for netns in namespaces.everywhere()]
+        for one in cookies:
+            if self._is_outside(one):
+                continue
+            try:
+                namespaces.inside(one, lambda: loader.iterate(tuner, survey.program))
+            except NetnsGoneError:
+                self._unreachable(one)
+            except KernelError as error:
+                self.tell(Record("degraded", str(error), tuner.name))
+
+    def _hand_over(self, request: Yield, cookie: NetnsCookie) -> None:
+        entry = self.ledger.get(cookie, request.tunable)
+        if entry is None:
+            return
+        try:
+            now = self.machine.sysctls.read(cookie, request.tunable.name)
+        except KernelError:
+            now = entry.expected
+        answer = self.carrier.hand_over(request, cookie, now)
+        owner = [tuner for tuner in self.tuners if tuner.name == entry.tuner]
+        if answer is not None and owner:
+            self._pending.append((owner[0], answer))
+
+    def _unreachable(self, cookie: NetnsCookie) -> None:
+        """Count an event that came too late, and forget its namespace if it ended."""
+        self.lost["network namespace gone"] += 1
+        if self.machine.namespaces.has_ended(cookie):
+            self._forget(cookie)
+
+    def _forget(self, cookie: NetnsCookie) -> None:
+        """Drop all that is known of a namespace that ended."""
+        self.agenda.forget(cookie)
+        self.ledger.forget(cookie)
+        self.machine.sysctls.forget(cookie)
+        nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
+        gone = NetnsGone(cookie)
+        for tuner in list(self.tuners):
+            self._ask(tuner, tuner.event_handler, gone, nothing)
