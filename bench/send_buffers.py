@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bpftune.lab.run import Result, run_scenario
-from bpftune.lab.scenarios import Scenario, find
+from bpftune.lab.scenarios import Scenario, find, override
 
 MIB = 1 << 20
 BEST_BYTES = 64 * MIB
@@ -28,6 +28,26 @@ GRID_S = 30.0
 REACHES = 0.97
 PATHS = ("long-fat", "satellite", "continent")
 NO_BENEFIT = ("peer-window", "app-limited", "path-limited", "lossy", "lan")
+# The rule was found on the paths above; these are others.
+VARIED = {
+    "20 Mbit/s x 200 ms": "rate=20mbit rtt=200ms wmem=128KiB",
+    "30 Mbit/s x 600 ms": "rate=30mbit rtt=600ms wmem=256KiB",
+    "80 Mbit/s x 250 ms, queue 1/2 BDP": (
+        "rate=80mbit rtt=250ms wmem=512KiB queue=1250KiB"
+    ),
+    "200 Mbit/s x 50 ms, queue 3 BDP": (
+        "rate=200mbit rtt=50ms wmem=256KiB queue=3700KiB"
+    ),
+    "100 Mbit/s x 20 ms from 64 KiB": "rate=100mbit rtt=20ms wmem=64KiB",
+    "100 Mbit/s x 80 ms, 2 flows": "rate=100mbit rtt=80ms wmem=256KiB flows=2",
+    "60 Mbit/s x 120 ms, 0.01 % loss": "rate=60mbit rtt=120ms wmem=256KiB loss=0.01%",
+    "80 Mbit/s x 100 ms, new flow each 15 s": (
+        "rate=80mbit rtt=100ms wmem=256KiB reconnect=15s"
+    ),
+    "80 Mbit/s x 100 ms, flow before daemon": (
+        "rate=80mbit rtt=100ms wmem=256KiB late=10s seconds=70s"
+    ),
+}
 HERE = Path(__file__).parent
 
 
@@ -48,6 +68,11 @@ def cases() -> list[Case]:
         found.append(Case(f"{path} {flows} {control}", scenario))
     found.append(Case("long-fat 1 cubic v6", replace(find("long-fat"), family=6)))
     found.append(Case("starved-beside-content", find("starved-beside-content")))
+    for name, settings in VARIED.items():
+        for control in ("cubic", "bbr"):
+            setting = [*settings.split(), f"cc={control}"]
+            scenario = override(find("long-fat"), setting)
+            found.append(Case(f"varied: {name}, {control}", scenario))
     found += [Case(name, find(name), has_benefit=False) for name in NO_BENEFIT]
     for name in ("peer-window", "path-limited"):
         scenario = replace(find(name), congestion_control="bbr")
