@@ -36,9 +36,9 @@ check: build man
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q $(wildcard tests/unit examples)
 
-##@ bench: measure against static profiles; writes bench/results
+##@ bench: measure what bpftune gains and costs, in about half an hour
 bench: build
-	$(AS_ROOT) $(BIN)/python bench/run.py
+	$(AS_ROOT) $(BIN)/python -m bench
 
 ##@ build: the command bpftune at .venv/bin/bpftune
 build: $(VENV)/installed

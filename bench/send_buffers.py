@@ -169,13 +169,13 @@ def summary(row: dict[str, Any]) -> str:
     return f"{text}| - | {'unchanged' if start == final else 'CHANGED'} |"
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Measure all cases and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name has this word")
     parser.add_argument("--quick", action="store_true", help="one flow of cubic only")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "send.json")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     options.out.parent.mkdir(exist_ok=True)
     cache = options.out.with_name("best.json")
     rows = []

@@ -108,7 +108,8 @@ def test_an_application_limits_itself(lab: Lab) -> None:
 def test_connections_are_made_anew(lab: Lab) -> None:
     link = lab.veth(lab.namespace("a"), lab.namespace("b"))
     flows = lab.traffic(link, Bulk(reconnect_s=0.1))
-    flows.wait_s(1.2)
+    assert flows.sender is not None
+    flows.sender.wait_for(lambda heard: sum(r["kind"] == "sent" for r in heard) >= 2)
     acked = [report["flows"][0]["bytes_acked"] for report in flows.senders()]
     received = sum(record["bytes"][0] for record in flows.received())
     assert received > 2 * acked[-1] > 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 REPORT_S = 0.5
 CHUNK = memoryview(bytes(1 << 17))
+CHUNKS_AT_ONCE = 16
 NEVER_S = float("inf")
 REPORTED = (
     "ca_state", "rtt_us", "min_rtt_us", "cwnd", "unacked", "notsent_bytes",
@@ -67,9 +68,12 @@ class Flow:
         return select.POLLOUT
 
     def ready(self, _what: int, _now_s: float) -> None:
-        """Write until the send buffer is full."""
+        """Write until the send buffer is full.
+
+        A quick receiver may never let that happen, and others wait for their turn.
+        """
         try:
-            while True:
+            for _ in range(CHUNKS_AT_ONCE):
                 self.socket.send(CHUNK)
         except BlockingIOError:
             pass

@@ -1,0 +1,28 @@
+"""All benchmarks, one after the other: what bpftune gains and what it costs.
+
+    python -m bench [--full]
+
+Results are written to ``bench/results``. Without ``--full`` (some three hours)
+the paths with one flow of cubic stand for the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import overhead, send_buffers
+
+
+def main() -> int:
+    """Run them all; return the number of those that failed."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="every case")
+    options = parser.parse_args()
+    failed = int(overhead.main([]) > 0)
+    failed += int(send_buffers.main([] if options.full else ["--quick"]) > 0)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
