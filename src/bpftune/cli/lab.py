@@ -17,12 +17,14 @@ from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 from bpftune.lab.run import Result, run_scenario
 from bpftune.lab.scenarios import (
     PARAMETERS,
+    ROOMY_BYTES,
     SCENARIOS,
     Scenario,
     ScenarioError,
     find,
     override,
 )
+from bpftune.lab.triples import RMEM, WMEM
 from bpftune.lab.values import (
     ValueTextError,
     format_duration,
@@ -204,8 +206,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         usual = format_duration(result.rtt_median_s)
         rows.append(("RTT", f"{usual}, least {format_duration(result.rtt_min_s)}"))
     rows.append(("retransmits", f"{result.retransmitted_share:.3%}"))
-    sizes = [format_size(entry["value"][-1]) for entry in result.values]
-    rows.append(("tcp_wmem max", f"{' -> '.join(sizes)} ({result.writes} writes)"))
+    rows += [_limit_row(result, tunable) for tunable in _shown(result)]
     if result.tuner_cost:
         cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
         rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
@@ -215,9 +216,27 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if result.emulator_busy is not None and result.emulator_busy > 0.8:
         busy = f"{result.emulator_busy:.0%} of a CPU"
         rows.append(("caution", f"too fast a path to emulate here: {busy}"))
-    if result.writes and result.tuner == "none":
-        rows.append(("caution", "something else on this machine tuned tcp_wmem"))
+    tuned = [_word(tunable) for tunable, count in result.writes.items() if count]
+    if tuned and result.tuner == "none":
+        told = " and ".join(tuned)
+        rows.append(("caution", f"something else on this machine tuned {told}"))
     return rows
+
+
+def _word(tunable: str) -> str:
+    return tunable.rpartition(".")[2]
+
+
+def _shown(result: Result) -> list[str]:
+    """Return the limits worth a row: ``tcp_rmem`` where it is short or changed."""
+    limit = result.parameters["rmem_max_bytes"]
+    is_short = limit is not None and limit < ROOMY_BYTES
+    return [WMEM, RMEM] if is_short or result.writes[RMEM] else [WMEM]
+
+
+def _limit_row(result: Result, tunable: str) -> tuple[str, str]:
+    sizes = " -> ".join(format_size(value[-1]) for value in result.met(tunable))
+    return f"{_word(tunable)} max", f"{sizes} ({result.writes[tunable]} writes)"
 
 
 def _result_text(result: Result) -> str:

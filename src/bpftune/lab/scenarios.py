@@ -28,6 +28,8 @@ MS = 1_000_000
 MBIT = 1_000_000
 KIB = 1 << 10
 MIB = 1 << 20
+ROOMY_BYTES = 128 * MIB
+"""A limit that no scenario's path comes near."""
 
 T = TypeVar("T")
 
@@ -60,7 +62,7 @@ class Scenario:
     family: int = 4
     seconds: float = 60.0
     wmem_max_bytes: int | None = None
-    rmem_max_bytes: int | None = 128 * MIB
+    rmem_max_bytes: int | None = ROOMY_BYTES
     rcvbuf_bytes: int | None = None
     sndbuf_bytes: int | None = None
     reconnect_s: float | None = None

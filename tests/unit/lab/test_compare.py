@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.lab.results import RESULT
 
 from bpftune.lab import compare as module
 from bpftune.lab.compare import Comparison, compare
@@ -12,30 +13,6 @@ from bpftune.lab.scenarios import Scenario, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-RESULT = Result(
-    scenario="long-fat",
-    tuner="none",
-    seed=0,
-    parameters={},
-    goodput_bits_per_s=100.0,
-    goodput_whole_bits_per_s=90.0,
-    per_flow_bits_per_s=[100.0],
-    series_bits_per_s=[80.0, 100.0],
-    retransmitted_share=0.0,
-    rtt_min_s=0.2,
-    rtt_median_s=0.2,
-    requests_per_s=None,
-    latency_median_s=None,
-    latency_p99_s=None,
-    content_bits_per_s=None,
-    values=[],
-    writes=0,
-    dropped_share=None,
-    late_s=None,
-    emulator_busy=None,
-    tuner_cost={},
-)
 
 
 def test_pairs_alternate_who_is_first_and_share_the_seed(
