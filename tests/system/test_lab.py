@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bpftune.lab.child import Child
 from bpftune.lab.errors import LabError
 from bpftune.lab.namespaces import RUN_NETNS
 from bpftune.lab.network import Lab
@@ -105,14 +106,44 @@ def test_an_application_limits_itself(lab: Lab) -> None:
     assert flows.goodput_bits_per_s(last_s=1) == pytest.approx(10 * MBIT, rel=0.2)
 
 
-def test_connections_are_made_anew(lab: Lab) -> None:
+@pytest.mark.parametrize("flows_at_once", [1, 3])
+def test_connections_are_made_anew(lab: Lab, flows_at_once: int) -> None:
     link = lab.veth(lab.namespace("a"), lab.namespace("b"))
-    flows = lab.traffic(link, Bulk(reconnect_s=0.1))
+    flows = lab.traffic(link, Bulk(flows=flows_at_once, reconnect_s=0.1))
     assert flows.sender is not None
     flows.sender.wait_for(lambda heard: sum(r["kind"] == "sent" for r in heard) >= 2)
-    acked = [report["flows"][0]["bytes_acked"] for report in flows.senders()]
-    received = sum(record["bytes"][0] for record in flows.received())
-    assert received > 2 * acked[-1] > 0
+    for number in range(flows_at_once):
+        acked = [report["flows"][number]["bytes_acked"] for report in flows.senders()]
+        received = sum(record["bytes"][number] for record in flows.received())
+        assert acked[-1] > 1_000_000, "the newest sends, too"
+        assert received > 2 * acked[-1]
+
+
+def test_flows_connect_at_the_same_time(lab: Lab) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=50 * MS,
+    )
+    start_s = time.monotonic()
+    flows = lab.traffic(link, Bulk(flows=200))
+    assert flows.started_s - start_s < 5, "one after the other takes 10 s"
+
+
+def test_nobody_listening_is_told(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    plan = {
+        "traffic": "bulk", "flows": 1, "address": link.ends[1].ipv4, "port": 9,
+        "sndbuf_bytes": None, "congestion_control": None,
+        "namespace": str(link.ends[0].namespace.path),
+    }  # fmt: skip
+    sender = Child("sender", plan)
+    try:
+        with pytest.raises(LabError, match="refused"):
+            sender.wait_for_kind("ready")
+    finally:
+        sender.stop()
 
 
 def test_an_end_is_noticed_and_told(lab: Lab) -> None:

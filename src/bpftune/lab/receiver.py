@@ -19,7 +19,7 @@ HELLO = struct.Struct("!III")
 
 REPORT_S = 0.1
 READ_BYTES = 4 << 20
-BACKLOG = 1024
+BACKLOG = 4096
 
 
 class Connection:
@@ -59,15 +59,16 @@ class Receiver:
         self.poll.register(self.listener, select.EPOLLIN)
 
     def accept(self) -> None:
-        """Take one new connection."""
+        """Take all new connections."""
         try:
-            connection = Connection(self.listener.accept()[0])
+            while True:
+                connection = Connection(self.listener.accept()[0])
+                number = connection.socket.fileno()
+                self.connections[number] = connection
+                if self.reads:
+                    self.poll.register(number, select.EPOLLIN)
         except BlockingIOError:
             return
-        number = connection.socket.fileno()
-        self.connections[number] = connection
-        if self.reads:
-            self.poll.register(number, select.EPOLLIN)
 
     def read(self, connection: Connection) -> None:
         """Take what is there and answer complete requests."""
