@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bpftune.lab.child import Child
+from bpftune.lab.child import Child, Record
 from bpftune.lab.errors import LabError
 from bpftune.lab.namespaces import RUN_NETNS
 from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Bursts, Requests
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def test_a_round_trip_takes_the_rtt(lab: Lab, family: int) -> None:
     flows = lab.traffic(link, asking, family)
     flows.wait_s(1.2)
     asked = [report["flows"][0] for report in flows.senders()]
-    assert sum(flow["requests"] for flow in asked) >= 15
+    assert sum(flow["completed"] for flow in asked) >= 15
     assert 0.040 <= asked[-1]["latency_median_s"] <= 0.050
     assert 40_000 <= asked[-1]["min_rtt_us"] <= 45_000
 
@@ -104,6 +104,35 @@ def test_an_application_limits_itself(lab: Lab) -> None:
     flows = lab.traffic(link, Bursts(burst_bytes=125_000, every_s=0.1))
     flows.wait_s(2)
     assert flows.goodput_bits_per_s(last_s=1) == pytest.approx(10 * MBIT, rel=0.2)
+
+
+def test_a_transfer_is_timed_from_before_it_connects_to_its_end(lab: Lab) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=40 * MS,
+    )
+    flows = lab.traffic(link, Transfers(flows=2, transfer_bytes=5_000, think_s=0.01))
+    assert flows.receiver is not None
+
+    def ended(heard: list[Record]) -> bool:
+        return [record["kind"] for record in heard].count("connection") >= 20
+
+    flows.receiver.wait_for(ended)
+    assert flows.sender is not None
+    flows.sender.wait_for(lambda heard: len(heard) > 2)
+    reports = flows.senders()
+    took_s = [
+        s for one in reports for flow in one["flows"] for s in flow["latencies_s"]
+    ]
+    assert min(took_s) >= 0.080, "one round trip to connect, one for the data"
+    assert sorted(took_s)[len(took_s) // 2] <= 0.100
+    made = flows.connections()
+    assert {one["flow"] for one in made} == {0, 1}
+    assert {one["bytes"] for one in made} == {5_000}
+    assert all(one["began_s"] <= one["ended_s"] for one in made)
+    assert flows.latest()[0]["data_segments_out"] >= 4
 
 
 @pytest.mark.parametrize("flows_at_once", [1, 3])

@@ -37,6 +37,17 @@ def test_every_scenario_runs(scenario: Scenario) -> None:
     assert json.loads(json.dumps(result.as_json()))["schema"] == 1
 
 
+def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "short-connections", "--seconds", "2", "--json"]
+    settings = ["traffic=transfers", "transfer=20kB", "flows=2", "rtt=20ms"]
+    arguments += [f"--set={setting}" for setting in settings]
+    assert lab_main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert 5 <= told["requests_per_s"] <= 100
+    assert 0.04 <= told["latency_median_s"] <= told["latency_p99_s"]
+    assert {one["bytes"] for one in told["connections"]} == {20_000}
+
+
 def test_a_sysctl_file_is_a_tuner_of_both_ends(tmp_path: Path) -> None:
     file = tmp_path / "big.conf"
     file.write_text(

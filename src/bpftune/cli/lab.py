@@ -196,7 +196,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if result.content_bits_per_s is not None:
         rows.append(("beside", format_rate(result.content_bits_per_s)))
     if result.requests_per_s is not None:
-        rows.append(("requests", f"{result.requests_per_s:.0f} /s"))
+        rows.append((_completed(result), f"{result.requests_per_s:.4g} /s"))
     if result.latency_median_s is not None and result.latency_p99_s is not None:
         worst = format_duration(result.latency_p99_s)
         rows.append(
@@ -221,6 +221,11 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         told = " and ".join(tuned)
         rows.append(("caution", f"something else on this machine tuned {told}"))
     return rows
+
+
+def _completed(result: Result) -> str:
+    is_transfers = result.parameters["traffic"] == "transfers"
+    return "transfers" if is_transfers else "requests"
 
 
 def _word(tunable: str) -> str:
@@ -254,8 +259,8 @@ def _comparison_text(compared: Comparison) -> str:
         zip(compared.pairs, compared.ratios, strict=True), 1
     ):
         told = [
-            f"{result.headline:.0f} requests/s"
-            if result.requests_per_s
+            f"{result.headline:.4g} {_completed(result)}/s"
+            if result.requests_per_s is not None
             else format_rate(result.headline)
             for result in pair
         ]

@@ -1,4 +1,4 @@
-"""The sender's flows: bulk, bursts or requests, and what TCP knows of them.
+"""The sender's flows: bulk, bursts, requests or transfers, and what TCP knows of them.
 
 Nothing here waits: a flow says what it waits for, and is called when it came.
 """
@@ -90,7 +90,7 @@ class Flow:
 
     def end(self) -> None:
         """Close the connection, and remember what TCP knew of it."""
-        self.report()
+        self.learn()
         self.socket.close()
         self.stage = Stage.CLOSED
 
@@ -114,11 +114,15 @@ class Flow:
         self.end()
         self.connect()
 
-    def report(self) -> Record:
-        """Return what TCP knows, of the last connection while there is no other."""
+    def learn(self) -> None:
+        """Take note of what TCP knows; between connections there is nothing new."""
         if self.stage is Stage.OPEN:
             info = tcp_info(self.socket)
             self.known = {name: info[name] for name in REPORTED}
+
+    def report(self) -> Record:
+        """Return what TCP knows of this connection, or of the last."""
+        self.learn()
         return self.known
 
 
@@ -203,10 +207,68 @@ class RequestFlow(Flow):
         count = len(sorted_s)
         return {
             **super().report(),
-            "requests": count,
+            "completed": count,
             "latency_median_s": sorted_s[count // 2] if count else None,
             "latency_p99_s": sorted_s[count * 99 // 100] if count else None,
         }
 
 
-KINDS = {"bulk": Flow, "bursts": BurstFlow, "requests": RequestFlow}
+class TransferFlow(Flow):
+    """Short transfers, each on a connection of its own.
+
+    Each is timed from before it connects until the peer, who has read all,
+    closes.
+    """
+
+    def __init__(self, number: int, plan: Record) -> None:
+        """Begin to connect for the first transfer."""
+        self.latencies_s: list[float] = []
+        super().__init__(number, plan)
+
+    def connect(self) -> None:
+        """Begin to connect, and a transfer with that."""
+        self.began_s = time.monotonic()
+        super().connect()
+
+    def begin(self, now_s: float) -> None:  # noqa: ARG002 - its end is the peer's
+        """Have something to send."""
+        self.left_bytes = self.plan["transfer_bytes"]
+        self.due_s = NEVER_S
+
+    def wants(self) -> int:
+        """Return the poll events it waits for."""
+        return select.POLLOUT if self.left_bytes else select.POLLIN
+
+    def ready(self, _what: int, _now_s: float) -> None:
+        """Send what is left and say so, or take the end."""
+        try:
+            while self.left_bytes:
+                self.left_bytes -= self.socket.send(CHUNK[: self.left_bytes])
+                if not self.left_bytes:
+                    self.socket.shutdown(socket.SHUT_WR)
+            self.socket.recv(1)
+        except BlockingIOError:
+            return
+        now_s = time.monotonic()
+        self.latencies_s.append(round(now_s - self.began_s, 6))
+        self.end()
+        self.due_s = now_s + self.plan["think_s"]
+        if not self.plan["think_s"]:
+            self.connect()
+
+    def time_came(self, _now_s: float) -> None:
+        """Begin the next transfer."""
+        self.connect()
+
+    def report(self) -> Record:
+        """Return what TCP knows, and how long each transfer since then took."""
+        taken_s, self.latencies_s = self.latencies_s, []
+        return {**super().report(), "latencies_s": taken_s}
+
+
+KINDS = {
+    "bulk": Flow,
+    "bursts": BurstFlow,
+    "requests": RequestFlow,
+    "transfers": TransferFlow,
+}

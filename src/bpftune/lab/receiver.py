@@ -31,6 +31,8 @@ class Connection:
         self.socket = accepted
         self.hello = b""
         self.flow = -1
+        self.began_s = time.monotonic()
+        self.received_bytes = 0
         self.request_bytes = self.response_bytes = 0
         self.asked_bytes = 0
         self.owed_bytes = 0
@@ -90,6 +92,7 @@ class Receiver:
                 if not size:
                     raise ConnectionResetError
                 self.counts[connection.flow] += size
+                connection.received_bytes += size
                 if connection.request_bytes:
                     self._asked(connection, size)
                 if size < READ_BYTES:
@@ -97,9 +100,21 @@ class Receiver:
         except BlockingIOError:
             return
         except OSError:
-            self.poll.unregister(connection.socket)
-            del self.connections[connection.socket.fileno()]
-            connection.socket.close()
+            self.end(connection)
+
+    def end(self, connection: Connection) -> None:
+        """Close the connection and tell what it brought."""
+        self.poll.unregister(connection.socket)
+        del self.connections[connection.socket.fileno()]
+        connection.socket.close()
+        if connection.flow >= 0:
+            say(
+                "connection",
+                flow=connection.flow,
+                began_s=connection.began_s,
+                ended_s=time.monotonic(),
+                bytes=connection.received_bytes,
+            )
 
     @staticmethod
     def _some(received: bytes) -> bytes:

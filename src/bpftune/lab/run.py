@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bpftune.lab.contender import contender
 from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Requests
+from bpftune.lab.traffic import Bulk, Requests, Transfers
 from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple_max
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Result:
     ``goodput_bits_per_s`` is the mean of the last 15 s (of the last half of a
     shorter run), of all measured flows together. ``values`` are those met of the
     sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
-    looks a second, and ``writes`` counts the changes of each. ``late_s`` is how
+    looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
+    the latencies are those of transfers where these are the traffic, and
+    ``connections`` are those that ended, see ``Flows``. ``late_s`` is how
     late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
     below the RTT, or near 1, the machine was too slow for this scenario.
     """
@@ -60,6 +62,7 @@ class Result:
     content_bits_per_s: float | None
     values: list[Record]
     writes: dict[str, int]
+    connections: list[Record]
     dropped_share: float | None
     late_s: float | None
     emulator_busy: float | None
@@ -69,7 +72,9 @@ class Result:
     @property
     def headline(self) -> float:
         """What two runs are compared by: requests a second, else goodput."""
-        return self.requests_per_s or self.goodput_bits_per_s
+        if self.requests_per_s is not None:
+            return self.requests_per_s
+        return self.goodput_bits_per_s
 
     def met(self, tunable: str) -> list[list[int]]:
         """Return the values met of *tunable*, the one found first."""
@@ -110,6 +115,9 @@ def set_up(
     set_triple_max(sender, WMEM, scenario.wmem_max_bytes)
     for namespace in receivers:
         set_triple_max(namespace, RMEM, scenario.rmem_max_bytes)
+    if scenario.traffic == "transfers":
+        # Else the ports that ended transfers hold for a minute run out.
+        sender.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
     if scenario.congestion_control:
         for namespace in (sender, *receivers):
             namespace.set_congestion_control(scenario.congestion_control)
@@ -164,6 +172,7 @@ def run_scenario(
         seed=seed,
         parameters=asdict(scenario),
         values=in_order(watched, flows.started_s),
+        connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
         tuner_cost=cost,
@@ -210,19 +219,34 @@ def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
     begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
     late = [report["flows"] for report in reports if report["t_s"] > begin_s]
     steady = [flow for report in late for flow in report]
-    asked = [flow for flow in steady if flow.get("requests")]
     sent = sum(flow["data_segments_out"] for flow in last)
     again = sum(flow["retransmitted_segments"] for flow in last)
-    is_asking = isinstance(flows.traffic, Requests)
     return {
         "retransmitted_share": again / sent if sent else 0.0,
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
-        "requests_per_s": sum(f["requests"] for f in steady) / steady_s
-        if is_asking
-        else None,
-        "latency_median_s": _median([flow["latency_median_s"] for flow in asked]),
-        "latency_p99_s": _median([flow["latency_p99_s"] for flow in asked]),
+        **_completed(flows, steady, steady_s),
+    }
+
+
+def _completed(flows: Flows, steady: list[Record], steady_s: float) -> dict[str, Any]:
+    """Return how many requests or transfers there were, and how long they took."""
+    if isinstance(flows.traffic, Transfers):
+        taken_s = sorted(took_s for flow in steady for took_s in flow["latencies_s"])
+        count = len(taken_s)
+        median_s = _median(taken_s)
+        p99_s = taken_s[count * 99 // 100] if count else None
+    elif isinstance(flows.traffic, Requests):
+        asked = [flow for flow in steady if flow["completed"]]
+        count = sum(flow["completed"] for flow in asked)
+        median_s = _median([flow["latency_median_s"] for flow in asked])
+        p99_s = _median([flow["latency_p99_s"] for flow in asked])
+    else:
+        return dict.fromkeys(("requests_per_s", "latency_median_s", "latency_p99_s"))
+    return {
+        "requests_per_s": count / steady_s,
+        "latency_median_s": median_s,
+        "latency_p99_s": p99_s,
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic, Transfers
 from bpftune.lab.values import (
     parse_count,
     parse_duration_ns,
@@ -30,6 +30,8 @@ KIB = 1 << 10
 MIB = 1 << 20
 ROOMY_BYTES = 128 * MIB
 """A limit that no scenario's path comes near."""
+
+TRAFFICS = ("bulk", "bursts", "requests", "transfers", "stalled")
 
 T = TypeVar("T")
 
@@ -70,6 +72,7 @@ class Scenario:
     every_s: float = 0.25
     request_bytes: int = 4 * KIB
     response_bytes: int = 128
+    transfer_bytes: int = 300_000
     think_s: float = 0.0
     content_flows: int = 0
     tuner_after_s: float = 0.0
@@ -90,6 +93,10 @@ class Scenario:
                 think_s=self.think_s,
                 **common,
             )
+        if self.traffic == "transfers":
+            return Transfers(
+                transfer_bytes=self.transfer_bytes, think_s=self.think_s, **common
+            )
         if self.traffic == "stalled":
             return Bulk(reads=False, **common)
         return Bulk(reconnect_s=self.reconnect_s, **common)
@@ -102,13 +109,13 @@ def default_or(parse: Callable[[str], T]) -> Callable[[str], T | None]:
 
 def parse_traffic(text: str) -> str:
     """Return the name of a kind of traffic."""
-    if text not in {"bulk", "bursts", "requests", "stalled"}:
-        raise ScenarioError("traffic is bulk, bursts, requests or stalled")
+    if text not in TRAFFICS:
+        raise ScenarioError(f"traffic is one of {', '.join(TRAFFICS)}")
     return text
 
 
 PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
-    "traffic": ("traffic", parse_traffic, "bulk, bursts, requests or stalled"),
+    "traffic": ("traffic", parse_traffic, ", ".join(TRAFFICS)),
     "rate": ("rate_bits_per_s", parse_rate, "of the path: 300mbit"),
     "rtt": ("rtt_ns", parse_duration_ns, "of the path: 200ms"),
     "queue": ("queue_bytes", default_or(parse_size), "default: one rate x rtt"),
@@ -126,7 +133,8 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "every": ("every_s", parse_seconds, "time between bursts"),
     "request": ("request_bytes", parse_size, "size of a request"),
     "response": ("response_bytes", parse_size, "size of a response"),
-    "think": ("think_s", parse_seconds, "pause before the next request"),
+    "transfer": ("transfer_bytes", parse_size, "size of a transfer"),
+    "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
     "content": ("content_flows", parse_count, "flows to another destination"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
 }
@@ -147,8 +155,9 @@ def override(scenario: Scenario, settings: list[str]) -> Scenario:
         raise ScenarioError("every=0s: bursts need some time between them")
     if scenario.rate_bits_per_s is None and (scenario.rtt_ns or scenario.loss):
         raise ScenarioError(f"{scenario.name} is a veth pair: set a rate for a path")
-    if min(scenario.request_bytes, scenario.response_bytes) < 1:
-        raise ScenarioError("request and response are at least one byte")
+    sizes = scenario.request_bytes, scenario.response_bytes, scenario.transfer_bytes
+    if min(sizes) < 1:
+        raise ScenarioError("request, response and transfer are at least one byte")
     return scenario
 
 

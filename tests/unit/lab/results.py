@@ -22,6 +22,7 @@ RESULT = Result(
     content_bits_per_s=None,
     values=[],
     writes={},
+    connections=[],
     dropped_share=None,
     late_s=None,
     emulator_busy=None,

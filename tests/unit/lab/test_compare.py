@@ -52,3 +52,5 @@ def test_requests_are_compared_by_their_number() -> None:
     asked = replace(RESULT, requests_per_s=20.0)
     assert asked.headline == 20.0
     assert asked.as_json()["schema"] == 1
+    none = replace(RESULT, requests_per_s=0.0)
+    assert none.headline == 0.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bpftune.lab.flow import CONNECT_S, Flow, Stage
+from bpftune.lab.flow import CONNECT_S, Flow, Stage, TransferFlow
+from bpftune.lab.receiver import HELLO
 from bpftune.lab.sender import Sender
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 def plan() -> Iterator[Record]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield {
+            "listener": listener,
             "address": "127.0.0.1",
             "port": listener.getsockname()[1],
             "sndbuf_bytes": None,
@@ -66,3 +68,27 @@ def test_between_two_connections_the_last_is_reported(plan: Record) -> None:
     flow.connect()
     assert flow.report() == known
     flow.end()
+
+
+def test_a_transfer_ends_when_the_peer_has_read_all_and_closes(plan: Record) -> None:
+    plan |= {"transfer_bytes": 1000, "think_s": 60.0}
+    flow = TransferFlow(0, plan)
+    Sender([flow]).connect()
+    peer = plan["listener"].accept()[0]
+    assert flow.wants() == select.POLLOUT
+    flow.ready(0, time.monotonic())
+    assert flow.wants() == select.POLLIN
+    assert flow.report()["latencies_s"] == []
+    with peer:
+        received = b""
+        while more := peer.recv(4096):
+            received += more
+        assert len(received) == HELLO.size + 1000
+    assert select.select([flow.socket], [], [], 5)[0]
+    flow.ready(0, time.monotonic())
+    assert flow.stage is Stage.CLOSED
+    report = flow.report()
+    assert report["data_segments_out"] >= 2
+    assert len(report["latencies_s"]) == 1
+    assert flow.report()["latencies_s"] == [], "told once"
+    assert flow.due_s > time.monotonic() + 50
