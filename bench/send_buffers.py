@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bpftune.lab.run import Result, run_scenario
-from bpftune.lab.scenarios import Scenario, find, override
+from bpftune.lab.scenario import Scenario, override
+from bpftune.lab.scenarios import find
 from bpftune.lab.triples import WMEM
 
 MIB = 1 << 20

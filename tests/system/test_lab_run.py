@@ -12,7 +12,8 @@ import pytest
 from bpftune.cli.lab import lab_main
 from bpftune.lab.contender import Bpftune, ContenderError
 from bpftune.lab.run import run_scenario
-from bpftune.lab.scenarios import SCENARIOS, Scenario, find, override
+from bpftune.lab.scenario import Scenario, override
+from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.triples import RMEM, WMEM
 
 if TYPE_CHECKING:

@@ -15,15 +15,14 @@ from bpftune.lab.compare import Comparison, compare
 from bpftune.lab.contender import KINDS, ContenderError, contender
 from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 from bpftune.lab.run import Result, run_scenario
-from bpftune.lab.scenarios import (
+from bpftune.lab.scenario import (
     PARAMETERS,
     ROOMY_BYTES,
-    SCENARIOS,
     Scenario,
     ScenarioError,
-    find,
     override,
 )
+from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.triples import RMEM, WMEM
 from bpftune.lab.values import (
     ValueTextError,

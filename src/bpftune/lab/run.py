@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
     from bpftune.lab.namespaces import Namespace
-    from bpftune.lab.scenarios import Scenario
+    from bpftune.lab.scenario import Scenario
     from bpftune.lab.traffic import Flows
 
     Progress = Callable[[float, float], None]

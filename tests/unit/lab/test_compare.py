@@ -9,7 +9,8 @@ from tests.unit.lab.results import RESULT
 from bpftune.lab import compare as module
 from bpftune.lab.compare import Comparison, compare
 from bpftune.lab.run import Result
-from bpftune.lab.scenarios import Scenario, find
+from bpftune.lab.scenario import Scenario
+from bpftune.lab.scenarios import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,14 +5,8 @@ import re
 import pytest
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.scenarios import (
-    PARAMETERS,
-    SCENARIOS,
-    Scenario,
-    ScenarioError,
-    find,
-    override,
-)
+from bpftune.lab.scenario import PARAMETERS, Scenario, ScenarioError, override
+from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 
