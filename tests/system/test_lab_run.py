@@ -49,6 +49,13 @@ def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> 
     assert {one["bytes"] for one in told["connections"]} == {20_000}
 
 
+def test_the_initial_sizes_are_set() -> None:
+    settings = ["wmem_initial=64KiB", "rmem_initial=256KiB", "seconds=1"]
+    result = run_scenario(override(find("continent"), settings))
+    assert result.met(WMEM)[0][1:] == [64 << 10, 512 << 10]
+    assert result.met(RMEM)[0][1:] == [256 << 10, 128 << 20]
+
+
 def test_a_sysctl_file_is_a_tuner_of_both_ends(tmp_path: Path) -> None:
     file = tmp_path / "big.conf"
     file.write_text(

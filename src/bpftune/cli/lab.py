@@ -50,7 +50,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``bpftune lab``."""
-    keys = "\n".join(f"  {key:10} {told}" for key, (_, _, told) in PARAMETERS.items())
+    keys = "\n".join(f"  {key:13} {told}" for key, (_, _, told) in PARAMETERS.items())
     top = argparse.ArgumentParser(
         prog="bpftune lab",
         description="Prove it on this machine, in namespaces that are thrown away.",

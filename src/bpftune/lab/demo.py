@@ -15,7 +15,7 @@ from bpftune.lab.contender import Bpftune
 from bpftune.lab.errors import LabError
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
-from bpftune.lab.triples import RMEM, WMEM, set_triple_max
+from bpftune.lab.triples import RMEM, WMEM, set_triple
 from bpftune.records import Record, as_line
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def path(lab: Lab, role: str) -> tuple[Namespace, Link]:
     link = lab.emulated_link(
         sender, receiver, rate_bits_per_s=RATE_BITS_PER_S, rtt_ns=RTT_NS
     )
-    set_triple_max(sender, WMEM, LIMIT_BYTES)
-    set_triple_max(receiver, RMEM, 64 << 20)
+    set_triple(sender, WMEM, None, LIMIT_BYTES)
+    set_triple(receiver, RMEM, None, 64 << 20)
     return sender, link
 
 

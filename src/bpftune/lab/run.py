@@ -12,7 +12,7 @@ from bpftune.lab.contender import contender
 from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Requests, Transfers
-from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple_max
+from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +112,11 @@ def set_up(
             rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
             rtt_ns=CONTENT_RTT_NS,
         )
-    set_triple_max(sender, WMEM, scenario.wmem_max_bytes)
+    wmem = scenario.wmem_initial_bytes, scenario.wmem_max_bytes
+    rmem = scenario.rmem_initial_bytes, scenario.rmem_max_bytes
+    set_triple(sender, WMEM, *wmem)
     for namespace in receivers:
-        set_triple_max(namespace, RMEM, scenario.rmem_max_bytes)
+        set_triple(namespace, RMEM, *rmem)
     if scenario.traffic == "transfers":
         # Else the ports that ended transfers hold for a minute run out.
         sender.set_sysctl("net.ipv4.tcp_tw_reuse", "1")

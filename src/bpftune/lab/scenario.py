@@ -63,6 +63,8 @@ class Scenario:
     seconds: float = 60.0
     wmem_max_bytes: int | None = None
     rmem_max_bytes: int | None = ROOMY_BYTES
+    wmem_initial_bytes: int | None = None
+    rmem_initial_bytes: int | None = None
     rcvbuf_bytes: int | None = None
     sndbuf_bytes: int | None = None
     reconnect_s: float | None = None
@@ -124,6 +126,16 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "seconds": ("seconds", parse_seconds, "how long"),
     "wmem": ("wmem_max_bytes", default_or(parse_size), "sender's tcp_wmem max"),
     "rmem": ("rmem_max_bytes", default_or(parse_size), "receiver's tcp_rmem max"),
+    "wmem_initial": (
+        "wmem_initial_bytes",
+        default_or(parse_size),
+        "sender's tcp_wmem default",
+    ),
+    "rmem_initial": (
+        "rmem_initial_bytes",
+        default_or(parse_size),
+        "receiver's tcp_rmem default",
+    ),
     "rcvbuf": ("rcvbuf_bytes", default_or(parse_size), "receiver's SO_RCVBUF"),
     "sndbuf": ("sndbuf_bytes", default_or(parse_size), "senders' SO_SNDBUF"),
     "reconnect": ("reconnect_s", default_or(parse_seconds), "life of a connection"),
@@ -153,6 +165,12 @@ def override(scenario: Scenario, settings: list[str]) -> Scenario:
         raise ScenarioError("every=0s: bursts need some time between them")
     if scenario.rate_bits_per_s is None and (scenario.rtt_ns or scenario.loss):
         raise ScenarioError(f"{scenario.name} is a veth pair: set a rate for a path")
+    for word, initial, maximum in (
+        ("wmem", scenario.wmem_initial_bytes, scenario.wmem_max_bytes),
+        ("rmem", scenario.rmem_initial_bytes, scenario.rmem_max_bytes),
+    ):
+        if initial is not None and not 1 <= initial <= (maximum or initial):
+            raise ScenarioError(f"{word}_initial is at least one byte, at most {word}")
     sizes = scenario.request_bytes, scenario.response_bytes, scenario.transfer_bytes
     if min(sizes) < 1:
         raise ScenarioError("request, response and transfer are at least one byte")

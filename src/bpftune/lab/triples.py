@@ -55,9 +55,25 @@ def in_order(watched: Iterable[Watched], start_s: float) -> list[Record]:
     return sorted(met, key=lambda record: record["t_s"])
 
 
-def set_triple_max(namespace: Namespace, name: str, maximum: int | None) -> None:
-    """Set the last of a sysctl's three numbers, and keep the others in order."""
-    if maximum is not None:
-        least, default, _ = map(int, namespace.sysctl(name).split())
-        least, default = min(least, maximum), min(default, maximum)
-        namespace.set_sysctl(name, f"{least} {default} {maximum}")
+def triple(
+    found: tuple[int, int, int], initial: int | None, maximum: int | None
+) -> tuple[int, int, int]:
+    """Return *found* with its last two numbers set where given, and in order.
+
+    The maximum given gives way to nothing; the least gives way to both.
+    """
+    least, default, most = found
+    default = default if initial is None else initial
+    most = max(most, default) if maximum is None else maximum
+    default = min(default, most)
+    return min(least, default), default, most
+
+
+def set_triple(
+    namespace: Namespace, name: str, initial: int | None, maximum: int | None
+) -> None:
+    """Set the last two of a sysctl's three numbers, None leaves what is there."""
+    if initial is not None or maximum is not None:
+        least, default, most = map(int, namespace.sysctl(name).split())
+        value = triple((least, default, most), initial, maximum)
+        namespace.set_sysctl(name, " ".join(map(str, value)))

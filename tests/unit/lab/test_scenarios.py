@@ -48,7 +48,8 @@ def test_every_parameter_is_a_field() -> None:
 @pytest.mark.parametrize(
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
-     "traffic=magic", "request=0", "transfer=0", "family=5"],
+     "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
+     "family=5"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):

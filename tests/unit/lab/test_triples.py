@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bpftune.lab.namespaces import Namespace
-from bpftune.lab.triples import RMEM, WMEM, Watched, in_order
+from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, triple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,3 +50,21 @@ def test_the_values_of_both_ends_are_told_in_the_order_of_time(sysctl: Path) -> 
     assert sysctl.exists()
     sender.close()
     receiver.close()
+
+
+@pytest.mark.parametrize(
+    ("initial", "maximum", "value"),
+    [
+        (None, None, (4096, 16384, 4 << 20)),
+        (None, 65536, (4096, 16384, 65536)),
+        (None, 8192, (4096, 8192, 8192)),
+        (65536, None, (4096, 65536, 4 << 20)),
+        (8 << 20, None, (4096, 8 << 20, 8 << 20)),
+        (2048, 65536, (2048, 2048, 65536)),
+        (32768, 1024, (1024, 1024, 1024)),
+    ],
+)
+def test_three_numbers_stay_in_order(
+    initial: int | None, maximum: int | None, value: tuple[int, int, int]
+) -> None:
+    assert triple((4096, 16384, 4 << 20), initial, maximum) == value
