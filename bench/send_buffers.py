@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from bpftune.lab.run import Result, run_scenario
-from bpftune.lab.scenarios import Scenario, find, override
+from bpftune.lab.scenario import Scenario, override
+from bpftune.lab.scenarios import find
+from bpftune.lab.triples import WMEM
 
 MIB = 1 << 20
 BEST_BYTES = 64 * MIB
@@ -118,17 +120,12 @@ def cached_best(case: Case, cache: Path) -> tuple[float, int]:
     return float(best), int(need)
 
 
-def final_limit(result: Result) -> int:
-    """Return the last ``tcp_wmem[2]`` that was seen."""
-    return int(result.values[-1]["value"][2])
-
-
 def settled_limit(result: Result) -> int:
     """Return what the daemon left behind: a trial under way is taken back."""
     for record in reversed(result.records):
-        if record.get("tunable") == "net.ipv4.tcp_wmem" and record.get("new"):
+        if record.get("tunable") == WMEM and record.get("new"):
             return int(record["new"][2])
-    return int(result.values[0]["value"][2])
+    return result.met(WMEM)[0][2]
 
 
 def measure(case: Case, cache: Path) -> dict[str, Any]:
@@ -139,12 +136,12 @@ def measure(case: Case, cache: Path) -> dict[str, Any]:
         best, need = cached_best(case, cache)
         row |= {"best_bits_per_s": best, "need_bytes": need}
     result = run_scenario(case.scenario, "self")
-    start = int(result.values[0]["value"][2])
+    start = result.met(WMEM)[0][2]
     row |= {
         "start_bytes": start,
         "goodput_bits_per_s": result.goodput_bits_per_s,
         "final_bytes": settled_limit(result),
-        "writes": result.writes,
+        "writes": result.writes[WMEM],
         "retransmitted_share": result.retransmitted_share,
         "late_s": result.late_s,
         "records": result.records,

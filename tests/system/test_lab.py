@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bpftune.lab.child import Child, Record
 from bpftune.lab.errors import LabError
 from bpftune.lab.namespaces import RUN_NETNS
 from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Bursts, Requests
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def test_a_round_trip_takes_the_rtt(lab: Lab, family: int) -> None:
     flows = lab.traffic(link, asking, family)
     flows.wait_s(1.2)
     asked = [report["flows"][0] for report in flows.senders()]
-    assert sum(flow["requests"] for flow in asked) >= 15
+    assert sum(flow["completed"] for flow in asked) >= 15
     assert 0.040 <= asked[-1]["latency_median_s"] <= 0.050
     assert 40_000 <= asked[-1]["min_rtt_us"] <= 45_000
 
@@ -105,14 +106,73 @@ def test_an_application_limits_itself(lab: Lab) -> None:
     assert flows.goodput_bits_per_s(last_s=1) == pytest.approx(10 * MBIT, rel=0.2)
 
 
-def test_connections_are_made_anew(lab: Lab) -> None:
+def test_a_transfer_is_timed_from_before_it_connects_to_its_end(lab: Lab) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=40 * MS,
+    )
+    flows = lab.traffic(link, Transfers(flows=2, transfer_bytes=5_000, think_s=0.01))
+    assert flows.receiver is not None
+
+    def ended(heard: list[Record]) -> bool:
+        return [record["kind"] for record in heard].count("connection") >= 20
+
+    flows.receiver.wait_for(ended)
+    assert flows.sender is not None
+    flows.sender.wait_for(lambda heard: len(heard) > 2)
+    reports = flows.senders()
+    took_s = [
+        s for one in reports for flow in one["flows"] for s in flow["latencies_s"]
+    ]
+    assert min(took_s) >= 0.080, "one round trip to connect, one for the data"
+    assert sorted(took_s)[len(took_s) // 2] <= 0.100
+    made = flows.connections()
+    assert {one["flow"] for one in made} == {0, 1}
+    assert {one["bytes"] for one in made} == {5_000}
+    assert all(one["began_s"] <= one["ended_s"] for one in made)
+    assert flows.latest()[0]["data_segments_out"] >= 4
+
+
+@pytest.mark.parametrize("flows_at_once", [1, 3])
+def test_connections_are_made_anew(lab: Lab, flows_at_once: int) -> None:
     link = lab.veth(lab.namespace("a"), lab.namespace("b"))
-    flows = lab.traffic(link, Bulk(reconnect_s=0.1))
+    flows = lab.traffic(link, Bulk(flows=flows_at_once, reconnect_s=0.1))
     assert flows.sender is not None
     flows.sender.wait_for(lambda heard: sum(r["kind"] == "sent" for r in heard) >= 2)
-    acked = [report["flows"][0]["bytes_acked"] for report in flows.senders()]
-    received = sum(record["bytes"][0] for record in flows.received())
-    assert received > 2 * acked[-1] > 0
+    for number in range(flows_at_once):
+        acked = [report["flows"][number]["bytes_acked"] for report in flows.senders()]
+        received = sum(record["bytes"][number] for record in flows.received())
+        assert acked[-1] > 1_000_000, "the newest sends, too"
+        assert received > 2 * acked[-1]
+
+
+def test_flows_connect_at_the_same_time(lab: Lab) -> None:
+    link = lab.emulated_link(
+        lab.namespace("a"),
+        lab.namespace("b"),
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=50 * MS,
+    )
+    start_s = time.monotonic()
+    flows = lab.traffic(link, Bulk(flows=200))
+    assert flows.started_s - start_s < 5, "one after the other takes 10 s"
+
+
+def test_nobody_listening_is_told(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    plan = {
+        "traffic": "bulk", "flows": 1, "address": link.ends[1].ipv4, "port": 9,
+        "sndbuf_bytes": None, "congestion_control": None,
+        "namespace": str(link.ends[0].namespace.path),
+    }  # fmt: skip
+    sender = Child("sender", plan)
+    try:
+        with pytest.raises(LabError, match="refused"):
+            sender.wait_for_kind("ready")
+    finally:
+        sender.stop()
 
 
 def test_an_end_is_noticed_and_told(lab: Lab) -> None:

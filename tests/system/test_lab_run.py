@@ -12,7 +12,9 @@ import pytest
 from bpftune.cli.lab import lab_main
 from bpftune.lab.contender import Bpftune, ContenderError
 from bpftune.lab.run import run_scenario
-from bpftune.lab.scenarios import SCENARIOS, Scenario, find, override
+from bpftune.lab.scenario import Scenario, override
+from bpftune.lab.scenarios import SCENARIOS, find
+from bpftune.lab.triples import RMEM, WMEM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,18 +28,45 @@ def test_every_scenario_runs(scenario: Scenario) -> None:
     stalled = scenario.traffic == "stalled"
     assert (result.goodput_whole_bits_per_s == 0) == stalled
     assert len(result.per_flow_bits_per_s) == scenario.flows
+    ends = {one["tunable"]: one["end"] for one in result.values}
+    assert ends == {WMEM: "sender", RMEM: "receiver"}
     if scenario.wmem_max_bytes:
-        assert result.values[0]["value"][-1] == scenario.wmem_max_bytes
+        assert result.met(WMEM)[0][-1] == scenario.wmem_max_bytes
+    if scenario.rmem_max_bytes:
+        assert result.met(RMEM)[0][-1] == scenario.rmem_max_bytes
     assert (result.requests_per_s is not None) == (scenario.traffic == "requests")
     assert json.loads(json.dumps(result.as_json()))["schema"] == 1
 
 
-def test_a_sysctl_file_is_a_tuner(tmp_path: Path) -> None:
+def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "short-connections", "--seconds", "2", "--json"]
+    settings = ["traffic=transfers", "transfer=20kB", "flows=2", "rtt=20ms"]
+    arguments += [f"--set={setting}" for setting in settings]
+    assert lab_main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert 5 <= told["requests_per_s"] <= 100
+    assert 0.04 <= told["latency_median_s"] <= told["latency_p99_s"]
+    assert {one["bytes"] for one in told["connections"]} == {20_000}
+
+
+def test_the_initial_sizes_are_set() -> None:
+    settings = ["wmem_initial=64KiB", "rmem_initial=256KiB", "seconds=1"]
+    result = run_scenario(override(find("continent"), settings))
+    assert result.met(WMEM)[0][1:] == [64 << 10, 512 << 10]
+    assert result.met(RMEM)[0][1:] == [256 << 10, 128 << 20]
+
+
+def test_a_sysctl_file_is_a_tuner_of_both_ends(tmp_path: Path) -> None:
     file = tmp_path / "big.conf"
-    file.write_text("-net.ipv4.nothing = 1\nnet.ipv4.tcp_wmem = 4096 16384 8000000\n")
+    file.write_text(
+        "-net.ipv4.nothing = 1\n"
+        "net.ipv4.tcp_wmem = 4096 16384 8000000\n"
+        "net.ipv4.tcp_rmem = 4096 131072 9000000\n"
+    )
     result = run_scenario(override(find("continent"), ["seconds=1"]), f"sysctl:{file}")
-    assert [entry["value"][-1] for entry in result.values][:2] == [524_288, 8_000_000]
-    assert result.writes >= 1
+    assert [value[-1] for value in result.met(WMEM)] == [524_288, 8_000_000]
+    assert [value[-1] for value in result.met(RMEM)] == [128 << 20, 9_000_000]
+    assert result.writes == {WMEM: 1, RMEM: 1}
 
 
 def test_a_command_is_a_tuner_and_its_cost_is_known(

@@ -15,14 +15,15 @@ from bpftune.lab.compare import Comparison, compare
 from bpftune.lab.contender import KINDS, ContenderError, contender
 from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 from bpftune.lab.run import Result, run_scenario
-from bpftune.lab.scenarios import (
+from bpftune.lab.scenario import (
     PARAMETERS,
-    SCENARIOS,
+    ROOMY_BYTES,
     Scenario,
     ScenarioError,
-    find,
     override,
 )
+from bpftune.lab.scenarios import SCENARIOS, find
+from bpftune.lab.triples import RMEM, WMEM
 from bpftune.lab.values import (
     ValueTextError,
     format_duration,
@@ -49,7 +50,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of ``bpftune lab``."""
-    keys = "\n".join(f"  {key:10} {told}" for key, (_, _, told) in PARAMETERS.items())
+    keys = "\n".join(f"  {key:13} {told}" for key, (_, _, told) in PARAMETERS.items())
     top = argparse.ArgumentParser(
         prog="bpftune lab",
         description="Prove it on this machine, in namespaces that are thrown away.",
@@ -194,7 +195,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if result.content_bits_per_s is not None:
         rows.append(("beside", format_rate(result.content_bits_per_s)))
     if result.requests_per_s is not None:
-        rows.append(("requests", f"{result.requests_per_s:.0f} /s"))
+        rows.append((_completed(result), f"{result.requests_per_s:.4g} /s"))
     if result.latency_median_s is not None and result.latency_p99_s is not None:
         worst = format_duration(result.latency_p99_s)
         rows.append(
@@ -204,8 +205,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         usual = format_duration(result.rtt_median_s)
         rows.append(("RTT", f"{usual}, least {format_duration(result.rtt_min_s)}"))
     rows.append(("retransmits", f"{result.retransmitted_share:.3%}"))
-    sizes = [format_size(entry["value"][-1]) for entry in result.values]
-    rows.append(("tcp_wmem max", f"{' -> '.join(sizes)} ({result.writes} writes)"))
+    rows += [_limit_row(result, tunable) for tunable in _shown(result)]
     if result.tuner_cost:
         cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
         rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
@@ -215,9 +215,32 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if result.emulator_busy is not None and result.emulator_busy > 0.8:
         busy = f"{result.emulator_busy:.0%} of a CPU"
         rows.append(("caution", f"too fast a path to emulate here: {busy}"))
-    if result.writes and result.tuner == "none":
-        rows.append(("caution", "something else on this machine tuned tcp_wmem"))
+    tuned = [_word(tunable) for tunable, count in result.writes.items() if count]
+    if tuned and result.tuner == "none":
+        told = " and ".join(tuned)
+        rows.append(("caution", f"something else on this machine tuned {told}"))
     return rows
+
+
+def _completed(result: Result) -> str:
+    is_transfers = result.parameters["traffic"] == "transfers"
+    return "transfers" if is_transfers else "requests"
+
+
+def _word(tunable: str) -> str:
+    return tunable.rpartition(".")[2]
+
+
+def _shown(result: Result) -> list[str]:
+    """Return the limits worth a row: ``tcp_rmem`` where it is short or changed."""
+    limit = result.parameters["rmem_max_bytes"]
+    is_short = limit is not None and limit < ROOMY_BYTES
+    return [WMEM, RMEM] if is_short or result.writes[RMEM] else [WMEM]
+
+
+def _limit_row(result: Result, tunable: str) -> tuple[str, str]:
+    sizes = " -> ".join(format_size(value[-1]) for value in result.met(tunable))
+    return f"{_word(tunable)} max", f"{sizes} ({result.writes[tunable]} writes)"
 
 
 def _result_text(result: Result) -> str:
@@ -235,8 +258,8 @@ def _comparison_text(compared: Comparison) -> str:
         zip(compared.pairs, compared.ratios, strict=True), 1
     ):
         told = [
-            f"{result.headline:.0f} requests/s"
-            if result.requests_per_s
+            f"{result.headline:.4g} {_completed(result)}/s"
+            if result.requests_per_s is not None
             else format_rate(result.headline)
             for result in pair
         ]

@@ -12,7 +12,7 @@ from bpftune.lab.run import Result, run_scenario
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bpftune.lab.scenarios import Scenario
+    from bpftune.lab.scenario import Scenario
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,11 @@ class Contender:
         """Have nothing to say yet."""
         self.records = []
 
-    def start(self, sender: Namespace) -> None:
-        """Start it, when the scenario is set up; returns when it is ready."""
+    def start(self, *hosts: Namespace) -> None:
+        """Start it, when the scenario is set up; returns when it is ready.
+
+        *hosts* are the namespaces that a person would configure.
+        """
 
     def check(self) -> None:
         """Raise ContenderError if it ended by itself."""
@@ -55,7 +59,7 @@ class Contender:
 
 
 class SysctlFile(Contender):
-    """Values written in the sender's namespace, as a person would."""
+    """Values written in the namespaces of both ends, as a person would."""
 
     def __init__(self, path: Path) -> None:
         """Read the file."""
@@ -74,11 +78,11 @@ class SysctlFile(Contender):
                 raise ContenderError(f"{path}:{number}: not NAME = VALUE")
             self.values.append((name.replace("/", "."), value))
 
-    def start(self, sender: Namespace) -> None:
+    def start(self, *hosts: Namespace) -> None:
         """Write the values; a leading - ignores a failure, as in sysctl.d."""
-        for name, value in self.values:
+        for host, (name, value) in product(hosts, self.values):
             try:
-                sender.set_sysctl(name.lstrip("-"), value)
+                host.set_sysctl(name.lstrip("-"), value)
             except LabError:
                 if not name.startswith("-"):
                     raise
@@ -100,7 +104,7 @@ class Command(Contender):
         self.ended = False
         self._thread: threading.Thread | None = None
 
-    def start(self, sender: Namespace) -> None:  # noqa: ARG002 - it finds out itself
+    def start(self, *hosts: Namespace) -> None:  # noqa: ARG002 - it finds out itself
         """Start the process and hear its standard error."""
         source = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH"))))
@@ -188,7 +192,7 @@ class Bpftune(Command):
         self.only = only or f"bpftune-lab-{os.getpid()}-"
         self.directory: tempfile.TemporaryDirectory[str] | None = None
 
-    def start(self, sender: Namespace) -> None:
+    def start(self, *hosts: Namespace) -> None:
         """Start it and wait for its record ``started``."""
         self.directory = tempfile.TemporaryDirectory(prefix="bpftune-lab-")
         run, state = Path(self.directory.name, "run"), Path(self.directory.name, "lib")
@@ -200,7 +204,7 @@ class Bpftune(Command):
             # The machine it runs on, and other laboratories, stay as they are.
             "BPFTUNE_ONLY_NETNS": self.only,
         }
-        super().start(sender)
+        super().start(*hosts)
         with self.heard:
             self.heard.wait_for(lambda: self.ended or self._started(), START_S)
             if self._started():

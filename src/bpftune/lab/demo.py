@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.errors import LabError
 from bpftune.lab.network import Lab
-from bpftune.lab.run import set_triple_max
 from bpftune.lab.traffic import Bulk
+from bpftune.lab.triples import RMEM, WMEM, set_triple
 from bpftune.records import Record, as_line
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def path(lab: Lab, role: str) -> tuple[Namespace, Link]:
     link = lab.emulated_link(
         sender, receiver, rate_bits_per_s=RATE_BITS_PER_S, rtt_ns=RTT_NS
     )
-    set_triple_max(sender, "net.ipv4.tcp_wmem", LIMIT_BYTES)
-    set_triple_max(receiver, "net.ipv4.tcp_rmem", 64 << 20)
+    set_triple(sender, WMEM, None, LIMIT_BYTES)
+    set_triple(receiver, RMEM, None, 64 << 20)
     return sender, link
 
 
@@ -100,8 +100,8 @@ def main() -> int:
                 after = tuned.goodput_bits_per_s(last_s=STEADY_S) / 1e6
             finally:
                 tuner.stop()
-            limit = int(tuned_sender.sysctl("net.ipv4.tcp_wmem").split()[2])
-            untouched = int(plain_sender.sysctl("net.ipv4.tcp_wmem").split()[2])
+            limit = int(tuned_sender.sysctl(WMEM).split()[2])
+            untouched = int(plain_sender.sysctl(WMEM).split()[2])
     except LabError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

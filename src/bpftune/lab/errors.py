@@ -14,7 +14,7 @@ class LabError(Exception):
     |- NotPermittedError       not root
     |- NotSupportedError       no TUN devices here
     |- values.ValueTextError   a value is not written as expected
-    |- scenarios.ScenarioError no such scenario or parameter
+    |- scenario.ScenarioError no such scenario or parameter
     `- contender.ContenderError  the tuner under test failed
     """
 

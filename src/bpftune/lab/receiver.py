@@ -19,7 +19,7 @@ HELLO = struct.Struct("!III")
 
 REPORT_S = 0.1
 READ_BYTES = 4 << 20
-BACKLOG = 1024
+BACKLOG = 4096
 
 
 class Connection:
@@ -31,6 +31,8 @@ class Connection:
         self.socket = accepted
         self.hello = b""
         self.flow = -1
+        self.began_s = time.monotonic()
+        self.received_bytes = 0
         self.request_bytes = self.response_bytes = 0
         self.asked_bytes = 0
         self.owed_bytes = 0
@@ -59,15 +61,16 @@ class Receiver:
         self.poll.register(self.listener, select.EPOLLIN)
 
     def accept(self) -> None:
-        """Take one new connection."""
+        """Take all new connections."""
         try:
-            connection = Connection(self.listener.accept()[0])
+            while True:
+                connection = Connection(self.listener.accept()[0])
+                number = connection.socket.fileno()
+                self.connections[number] = connection
+                if self.reads:
+                    self.poll.register(number, select.EPOLLIN)
         except BlockingIOError:
             return
-        number = connection.socket.fileno()
-        self.connections[number] = connection
-        if self.reads:
-            self.poll.register(number, select.EPOLLIN)
 
     def read(self, connection: Connection) -> None:
         """Take what is there and answer complete requests."""
@@ -89,6 +92,7 @@ class Receiver:
                 if not size:
                     raise ConnectionResetError
                 self.counts[connection.flow] += size
+                connection.received_bytes += size
                 if connection.request_bytes:
                     self._asked(connection, size)
                 if size < READ_BYTES:
@@ -96,9 +100,21 @@ class Receiver:
         except BlockingIOError:
             return
         except OSError:
-            self.poll.unregister(connection.socket)
-            del self.connections[connection.socket.fileno()]
-            connection.socket.close()
+            self.end(connection)
+
+    def end(self, connection: Connection) -> None:
+        """Close the connection and tell what it brought."""
+        self.poll.unregister(connection.socket)
+        del self.connections[connection.socket.fileno()]
+        connection.socket.close()
+        if connection.flow >= 0:
+            say(
+                "connection",
+                flow=connection.flow,
+                began_s=connection.began_s,
+                ended_s=time.monotonic(),
+                bytes=connection.received_bytes,
+            )
 
     @staticmethod
     def _some(received: bytes) -> bytes:

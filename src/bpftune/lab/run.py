@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from contextlib import ExitStack
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bpftune.lab.contender import contender
 from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Bulk, Requests
+from bpftune.lab.traffic import Bulk, Requests, Transfers
+from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
     from bpftune.lab.namespaces import Namespace
-    from bpftune.lab.scenarios import Scenario
+    from bpftune.lab.scenario import Scenario
     from bpftune.lab.traffic import Flows
 
     Progress = Callable[[float, float], None]
 
-WATCHED = "net.ipv4.tcp_wmem"
 LOOK_S = 0.25
 STEADY_S = 15.0
 CONTENT_RATE_BITS_PER_S = 50_000_000
@@ -37,8 +36,11 @@ class Result:
     """What came of a run. Times in ``values`` are seconds since the traffic began.
 
     ``goodput_bits_per_s`` is the mean of the last 15 s (of the last half of a
-    shorter run), of all measured flows together. ``writes`` counts the changes of
-    ``net.ipv4.tcp_wmem`` that were seen, four looks a second. ``late_s`` is how
+    shorter run), of all measured flows together. ``values`` are those met of the
+    sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
+    looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
+    the latencies are those of transfers where these are the traffic, and
+    ``connections`` are those that ended, see ``Flows``. ``late_s`` is how
     late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
     below the RTT, or near 1, the machine was too slow for this scenario.
     """
@@ -59,7 +61,8 @@ class Result:
     latency_p99_s: float | None
     content_bits_per_s: float | None
     values: list[Record]
-    writes: int
+    writes: dict[str, int]
+    connections: list[Record]
     dropped_share: float | None
     late_s: float | None
     emulator_busy: float | None
@@ -69,50 +72,23 @@ class Result:
     @property
     def headline(self) -> float:
         """What two runs are compared by: requests a second, else goodput."""
-        return self.requests_per_s or self.goodput_bits_per_s
+        if self.requests_per_s is not None:
+            return self.requests_per_s
+        return self.goodput_bits_per_s
+
+    def met(self, tunable: str) -> list[list[int]]:
+        """Return the values met of *tunable*, the one found first."""
+        return [one["value"] for one in self.values if one["tunable"] == tunable]
 
     def as_json(self) -> dict[str, Any]:
         """Return one object for machines."""
         return {"schema": 1, **asdict(self)}
 
 
-class Watched:
-    """A sysctl of a namespace over time, by looking."""
-
-    def __init__(self, namespace: Namespace, name: str) -> None:
-        """Open it; the descriptor does not keep the namespace alive."""
-        self.name = name
-        self.descriptor = namespace.open_sysctl(name)
-        self.values: list[tuple[float, list[int]]] = []
-
-    def look(self) -> None:
-        """Take note if the value is another than before."""
-        value = [int(word) for word in os.pread(self.descriptor, 256, 0).split()]
-        if not self.values or self.values[-1][1] != value:
-            self.values.append((time.monotonic(), value))
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.descriptor)
-
-    def since(self, start_s: float) -> list[Record]:
-        """Return the values met, with times since *start_s*."""
-        return [
-            {"t_s": round(max(0.0, t - start_s), 2), "tunable": self.name, "value": v}
-            for t, v in self.values
-        ]
-
-
-def set_triple_max(namespace: Namespace, name: str, maximum: int | None) -> None:
-    """Set the last of a sysctl's three numbers, and keep the others in order."""
-    if maximum is not None:
-        least, default, _ = map(int, namespace.sysctl(name).split())
-        least, default = min(least, maximum), min(default, maximum)
-        namespace.set_sysctl(name, f"{least} {default} {maximum}")
-
-
-def set_up(lab: Lab, scenario: Scenario) -> tuple[Namespace, Link, EmulatedLink | None]:
-    """Make the namespaces and links; return sender, link, content link."""
+def set_up(
+    lab: Lab, scenario: Scenario
+) -> tuple[Namespace, Namespace, Link, EmulatedLink | None]:
+    """Make the namespaces and links; return sender, receiver, link, content link."""
     sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
     receivers = [receiver]
     link: Link
@@ -136,13 +112,18 @@ def set_up(lab: Lab, scenario: Scenario) -> tuple[Namespace, Link, EmulatedLink 
             rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
             rtt_ns=CONTENT_RTT_NS,
         )
-    set_triple_max(sender, WATCHED, scenario.wmem_max_bytes)
+    wmem = scenario.wmem_initial_bytes, scenario.wmem_max_bytes
+    rmem = scenario.rmem_initial_bytes, scenario.rmem_max_bytes
+    set_triple(sender, WMEM, *wmem)
     for namespace in receivers:
-        set_triple_max(namespace, "net.ipv4.tcp_rmem", scenario.rmem_max_bytes)
+        set_triple(namespace, RMEM, *rmem)
+    if scenario.traffic == "transfers":
+        # Else the ports that ended transfers hold for a minute run out.
+        sender.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
     if scenario.congestion_control:
         for namespace in (sender, *receivers):
             namespace.set_congestion_control(scenario.congestion_control)
-    return sender, link, content
+    return sender, receiver, link, content
 
 
 def run_scenario(
@@ -159,13 +140,14 @@ def run_scenario(
     """
     tested = contender(tuner)
     with Lab(seed) as lab, ExitStack() as stack:
-        sender, link, content_link = set_up(lab, scenario)
-        watched = Watched(sender, WATCHED)
-        stack.callback(watched.close)
-        watched.look()
+        sender, receiver, link, content_link = set_up(lab, scenario)
+        watched = [Watched("sender", sender, WMEM), Watched("receiver", receiver, RMEM)]
+        for one in watched:
+            stack.callback(one.close)
+            one.look()
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
-            tested.start(sender)
+            tested.start(sender, receiver)
         flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
         content = None
         if content_link is not None:
@@ -175,24 +157,25 @@ def run_scenario(
         if scenario.tuner_after_s:
             late_s = flows.started_s + scenario.tuner_after_s
             _watch(min(late_s, end_s), tested, flows, watched, progress)
-            tested.start(sender)
+            tested.start(sender, receiver)
         _watch(end_s, tested, flows, watched, progress)
         cost = tested.cost()
         tested.stop()
-        watched.look()
+        for one in watched:
+            one.look()
         flows.stop()
         if content is not None:
             content.stop()
         link.close()
     steady_s = min(STEADY_S, scenario.seconds / 2)
-    values = watched.since(flows.started_s)
     return Result(
         scenario=scenario.name,
         tuner=tuner,
         seed=seed,
         parameters=asdict(scenario),
-        values=values,
-        writes=len(values) - 1,
+        values=in_order(watched, flows.started_s),
+        connections=flows.connections(),
+        writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
         tuner_cost=cost,
         records=tested.records,
@@ -206,13 +189,14 @@ def _watch(
     end_s: float,
     tested: Contender,
     flows: Flows,
-    watched: Watched,
+    watched: list[Watched],
     progress: Progress | None,
 ) -> None:
     """Let the traffic run until *end_s* and look at everything now and then."""
     next_s = time.monotonic()
     while (now_s := time.monotonic()) < end_s:
-        watched.look()
+        for one in watched:
+            one.look()
         tested.check()
         if progress and now_s >= next_s:
             progress(now_s - flows.started_s, flows.goodput_bits_per_s(last_s=1))
@@ -237,19 +221,34 @@ def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
     begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
     late = [report["flows"] for report in reports if report["t_s"] > begin_s]
     steady = [flow for report in late for flow in report]
-    asked = [flow for flow in steady if flow.get("requests")]
     sent = sum(flow["data_segments_out"] for flow in last)
     again = sum(flow["retransmitted_segments"] for flow in last)
-    is_asking = isinstance(flows.traffic, Requests)
     return {
         "retransmitted_share": again / sent if sent else 0.0,
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
-        "requests_per_s": sum(f["requests"] for f in steady) / steady_s
-        if is_asking
-        else None,
-        "latency_median_s": _median([flow["latency_median_s"] for flow in asked]),
-        "latency_p99_s": _median([flow["latency_p99_s"] for flow in asked]),
+        **_completed(flows, steady, steady_s),
+    }
+
+
+def _completed(flows: Flows, steady: list[Record], steady_s: float) -> dict[str, Any]:
+    """Return how many requests or transfers there were, and how long they took."""
+    if isinstance(flows.traffic, Transfers):
+        taken_s = sorted(took_s for flow in steady for took_s in flow["latencies_s"])
+        count = len(taken_s)
+        median_s = _median(taken_s)
+        p99_s = taken_s[count * 99 // 100] if count else None
+    elif isinstance(flows.traffic, Requests):
+        asked = [flow for flow in steady if flow["completed"]]
+        count = sum(flow["completed"] for flow in asked)
+        median_s = _median([flow["latency_median_s"] for flow in asked])
+        p99_s = _median([flow["latency_p99_s"] for flow in asked])
+    else:
+        return dict.fromkeys(("requests_per_s", "latency_median_s", "latency_p99_s"))
+    return {
+        "requests_per_s": count / steady_s,
+        "latency_median_s": median_s,
+        "latency_p99_s": p99_s,
     }
 
 

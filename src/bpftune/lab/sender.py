@@ -1,207 +1,101 @@
-"""The process that sends: bulk, bursts or requests, and reports what TCP knows."""
+"""The process that sends: serves its flows and reports what TCP knows of them."""
 
 from __future__ import annotations
 
 import select
 import signal
-import socket
 import time
 from typing import TYPE_CHECKING
 
-from bpftune.lab.child import Record, begin, say
-from bpftune.lab.receiver import HELLO
-from bpftune.lab.tcp_info import tcp_info
+from bpftune.lab.child import begin, say
+from bpftune.lab.flow import CONNECT_S, KINDS, Stage
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
     from types import FrameType
 
+    from bpftune.lab.flow import Flow
+
 REPORT_S = 0.5
-CHUNK = memoryview(bytes(1 << 17))
-CHUNKS_AT_ONCE = 16
-NEVER_S = float("inf")
-REPORTED = (
-    "ca_state", "rtt_us", "min_rtt_us", "cwnd", "unacked", "notsent_bytes",
-    "snd_wnd_bytes", "bytes_acked", "busy_us", "rwnd_limited_us",
-    "sndbuf_limited_us", "data_segments_out", "retransmitted_segments",
-)  # fmt: skip
 
 
-class Flow:
-    """One flow: a connection, or one after the other. This one is bulk."""
+class Sender:
+    """All flows of one traffic."""
 
-    def __init__(self, number: int, plan: Record) -> None:
-        """Connect and say who it is."""
-        self.number = number
-        self.plan = plan
-        self.due_s = NEVER_S
-        self.connect()
+    def __init__(self, flows: Sequence[Flow]) -> None:
+        """Wait for the connections of *flows*."""
+        self.flows = flows
+        self.poll = select.epoll()
+        self.awaited: dict[int, tuple[Flow, socket.socket, int]] = {}
+        self.report_s = time.monotonic() + REPORT_S
+
+    def wait_for(self, flow: Flow, wants: int) -> None:
+        """Wait for these poll events of *flow*, as long as it has a socket."""
+        number = flow.socket.fileno()
+        if number < 0:
+            return
+        _, known, wanted = self.awaited.get(number, (None, None, 0))
+        # The kernel forgets a closed descriptor, and the next socket may have
+        # the same number.
+        if known is not flow.socket:
+            self.poll.register(number, wants)
+        elif wanted != wants:
+            self.poll.modify(number, wants)
+        self.awaited[number] = (flow, flow.socket, wants)
+
+    def arrange(self, flow: Flow) -> None:
+        """Wait for what *flow* waits for now."""
+        is_connecting = flow.stage is Stage.CONNECTING
+        self.wait_for(flow, select.POLLOUT if is_connecting else flow.wants())
 
     def connect(self) -> None:
-        """Open the connection; takes a round trip."""
-        plan = self.plan
-        family = socket.AF_INET6 if ":" in plan["address"] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(10)
-        if plan["sndbuf_bytes"]:
-            self.socket.setsockopt(
-                socket.SOL_SOCKET, socket.SO_SNDBUF, plan["sndbuf_bytes"]
-            )
-        if plan["congestion_control"]:
-            self.socket.setsockopt(
-                socket.IPPROTO_TCP,
-                socket.TCP_CONGESTION,
-                plan["congestion_control"].encode(),
-            )
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.connect((plan["address"], plan["port"]))
-        self.socket.setblocking(False)
-        self.socket.send(
-            HELLO.pack(
-                self.number, plan.get("request_bytes", 0), plan.get("response_bytes", 0)
-            )
-        )
-        if plan.get("reconnect_s"):
-            self.due_s = time.monotonic() + plan["reconnect_s"]
-
-    def wants(self) -> int:
-        """Return the poll events it waits for."""
-        return select.POLLOUT
-
-    def ready(self, _what: int, _now_s: float) -> None:
-        """Write until the send buffer is full.
-
-        A quick receiver may never let that happen, and others wait for their turn.
-        """
-        try:
-            for _ in range(CHUNKS_AT_ONCE):
-                self.socket.send(CHUNK)
-        except BlockingIOError:
-            pass
-
-    def time_came(self, _now_s: float) -> None:
-        """End this connection and open the next."""
-        self.socket.close()
-        self.connect()
-
-    def report(self) -> Record:
-        """Return what TCP knows."""
-        info = tcp_info(self.socket)
-        return {name: info[name] for name in REPORTED}
-
-
-class BurstFlow(Flow):
-    """An application that gets something to send from time to time."""
-
-    def __init__(self, number: int, plan: Record) -> None:
-        """Connect; the first burst is at once."""
-        super().__init__(number, plan)
-        self.left_bytes = 0
-        self.due_s = time.monotonic()
-
-    def wants(self) -> int:
-        """Return the poll events it waits for."""
-        return select.POLLOUT if self.left_bytes else 0
-
-    def ready(self, _what: int, _now_s: float) -> None:
-        """Write what is left of the bursts."""
-        try:
-            while self.left_bytes:
-                self.left_bytes -= self.socket.send(CHUNK[: self.left_bytes])
-        except BlockingIOError:
-            pass
-
-    def time_came(self, now_s: float) -> None:
-        """Add a burst."""
-        self.left_bytes += self.plan["burst_bytes"]
-        self.due_s += self.plan["every_s"]
-        self.ready(0, now_s)
-
-
-class RequestFlow(Flow):
-    """Requests one after the other, each timed until its last byte is back."""
-
-    def __init__(self, number: int, plan: Record) -> None:
-        """Connect; the first request is at once."""
-        super().__init__(number, plan)
-        self.unsent_bytes = 0
-        self.awaited_bytes = 0
-        self.asked_s = 0.0
-        self.latencies_s: list[float] = []
-        self.due_s = time.monotonic()
-
-    def wants(self) -> int:
-        """Return the poll events it waits for."""
-        return select.POLLIN | (select.POLLOUT if self.unsent_bytes else 0)
-
-    def ready(self, what: int, now_s: float) -> None:
-        """Go on with the request, or take the answer."""
-        try:
-            while self.unsent_bytes:
-                self.unsent_bytes -= self.socket.send(CHUNK[: self.unsent_bytes])
-            while what and self.awaited_bytes:
-                received = self.socket.recv(min(self.awaited_bytes, 1 << 16))
-                if not received:
-                    raise SystemExit("the receiver closed the connection")
-                self.awaited_bytes -= len(received)
-        except BlockingIOError:
-            return
-        if self.awaited_bytes == 0:
+        """Wait until every flow is connected; none sends before."""
+        for flow in self.flows:
+            self.arrange(flow)
+        end_s = time.monotonic() + CONNECT_S
+        left = len(self.flows)
+        while left:
             now_s = time.monotonic()
-            self.latencies_s.append(now_s - self.asked_s)
-            self.due_s = now_s + self.plan["think_s"]
-            self.awaited_bytes = -1
-            if not self.plan["think_s"]:
-                self.time_came(now_s)
+            if now_s >= end_s:
+                raise TimeoutError(f"{left} flows are not connected")
+            for number, _ in self.poll.poll(end_s - now_s):
+                flow = self.awaited[number][0]
+                flow.established(time.monotonic())
+                self.wait_for(flow, 0)
+                left -= 1
 
-    def time_came(self, now_s: float) -> None:
-        """Send the next request."""
-        self.due_s = NEVER_S
-        self.asked_s = now_s
-        self.unsent_bytes = self.plan["request_bytes"]
-        self.awaited_bytes = self.plan["response_bytes"]
-        self.ready(0, now_s)
+    def serve(self) -> None:
+        """Serve all flows for ever; report every REPORT_S."""
+        for flow in self.flows:
+            self.arrange(flow)
+        while True:
+            next_s = min(self.report_s, *(flow.due_s for flow in self.flows))
+            for number, what in self.poll.poll(max(0.0, next_s - time.monotonic())):
+                self.came(self.awaited[number][0], what)
+            now_s = time.monotonic()
+            for flow in self.flows:
+                if flow.due_s <= now_s:
+                    self.time_came(flow, now_s)
+            if now_s >= self.report_s:
+                say("sent", t_s=now_s, flows=[flow.report() for flow in self.flows])
+                self.report_s = max(self.report_s + REPORT_S, now_s)
 
-    def report(self) -> Record:
-        """Return what TCP knows, and the latencies since the last report."""
-        sorted_s = sorted(self.latencies_s)
-        self.latencies_s = []
-        count = len(sorted_s)
-        return {
-            **super().report(),
-            "requests": count,
-            "latency_median_s": sorted_s[count // 2] if count else None,
-            "latency_p99_s": sorted_s[count * 99 // 100] if count else None,
-        }
-
-
-FLOWS = {"bulk": Flow, "bursts": BurstFlow, "requests": RequestFlow}
-
-
-def send(flows: list[Flow]) -> None:
-    """Serve all flows for ever; report every REPORT_S."""
-    poll = select.epoll()
-    registered: dict[int, tuple[Flow, int]] = {}
-    report_s = time.monotonic() + REPORT_S
-    while True:
-        for flow in flows:
-            number, wants = flow.socket.fileno(), flow.wants()
-            if registered.get(number) == (flow, wants):
-                continue
-            try:
-                poll.modify(number, wants)
-            except FileNotFoundError:
-                poll.register(number, wants)
-            registered[number] = (flow, wants)
-        next_s = min(report_s, *(flow.due_s for flow in flows))
-        for number, what in poll.poll(max(0.0, next_s - time.monotonic())):
-            registered[number][0].ready(what, time.monotonic())
+    def came(self, flow: Flow, what: int) -> None:
+        """Let *flow* go on."""
         now_s = time.monotonic()
-        for flow in flows:
-            if flow.due_s <= now_s:
-                flow.time_came(now_s)
-        if now_s >= report_s:
-            say("sent", t_s=now_s, flows=[flow.report() for flow in flows])
-            report_s = max(report_s + REPORT_S, now_s)
+        if flow.stage is Stage.CONNECTING:
+            flow.established(now_s)
+        else:
+            flow.ready(what, now_s)
+        self.arrange(flow)
+
+    def time_came(self, flow: Flow, now_s: float) -> None:
+        """Let *flow* do what is due, or give up what takes too long."""
+        if flow.stage is Stage.CONNECTING:
+            raise TimeoutError(f"flow {flow.number} is not connected")
+        flow.time_came(now_s)
+        self.arrange(flow)
 
 
 def main() -> None:
@@ -213,9 +107,11 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    flows = [FLOWS[plan["traffic"]](number, plan) for number in range(plan["flows"])]
+    kind = KINDS[plan["traffic"]]
+    sender = Sender([kind(number, plan) for number in range(plan["flows"])])
+    sender.connect()
     say("ready")
-    send(flows)
+    sender.serve()
 
 
 if __name__ == "__main__":

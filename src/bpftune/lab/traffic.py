@@ -61,6 +61,18 @@ class Requests(Traffic):
     think_s: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Transfers(Traffic):
+    """Short transfers, each on a connection of its own.
+
+    Each flow connects, sends *transfer_bytes* and waits for the end of a receiver
+    that has read all; its next transfer follows *think_s* after that.
+    """
+
+    transfer_bytes: int = 300_000
+    think_s: float = 0.0
+
+
 class Flows:
     """Traffic that runs, and what is known of it so far. Times are monotonic."""
 
@@ -105,6 +117,24 @@ class Flows:
     def received(self) -> list[Record]:
         """Return the receiver's records: ``t_s`` and, per flow, ``bytes`` since."""
         return self.receiver.of_kind("received") if self.receiver else []
+
+    def connections(self) -> list[Record]:
+        """Return those that ended, in the order of their beginning.
+
+        Each has its ``flow``, ``began_s`` and ``ended_s`` since the traffic began,
+        and the ``bytes`` that were read.
+        """
+        ended = self.receiver.of_kind("connection") if self.receiver else []
+        made = [
+            {
+                "flow": one["flow"],
+                "began_s": round(one["began_s"] - self.started_s, 3),
+                "ended_s": round(one["ended_s"] - self.started_s, 3),
+                "bytes": one["bytes"],
+            }
+            for one in ended
+        ]
+        return sorted(made, key=lambda one: float(one["began_s"]))
 
     def senders(self) -> list[Record]:
         """Return the sender's records: ``t_s`` and per flow what TCP knows."""

@@ -4,38 +4,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.lab.results import RESULT
 
 from bpftune.lab import compare as module
 from bpftune.lab.compare import Comparison, compare
 from bpftune.lab.run import Result
-from bpftune.lab.scenarios import Scenario, find
+from bpftune.lab.scenario import Scenario
+from bpftune.lab.scenarios import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-RESULT = Result(
-    scenario="long-fat",
-    tuner="none",
-    seed=0,
-    parameters={},
-    goodput_bits_per_s=100.0,
-    goodput_whole_bits_per_s=90.0,
-    per_flow_bits_per_s=[100.0],
-    series_bits_per_s=[80.0, 100.0],
-    retransmitted_share=0.0,
-    rtt_min_s=0.2,
-    rtt_median_s=0.2,
-    requests_per_s=None,
-    latency_median_s=None,
-    latency_p99_s=None,
-    content_bits_per_s=None,
-    values=[],
-    writes=0,
-    dropped_share=None,
-    late_s=None,
-    emulator_busy=None,
-    tuner_cost={},
-)
 
 
 def test_pairs_alternate_who_is_first_and_share_the_seed(
@@ -75,3 +53,5 @@ def test_requests_are_compared_by_their_number() -> None:
     asked = replace(RESULT, requests_per_s=20.0)
     assert asked.headline == 20.0
     assert asked.as_json()["schema"] == 1
+    none = replace(RESULT, requests_per_s=0.0)
+    assert none.headline == 0.0

@@ -11,6 +11,8 @@ from bpftune.lab.contender import (
     SysctlFile,
     contender,
 )
+from bpftune.lab.errors import LabError
+from bpftune.lab.namespaces import Namespace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +47,26 @@ def test_a_broken_sysctl_file_is_told_by_line(tmp_path: Path) -> None:
     file.write_text("good = 1\nbad\n")
     with pytest.raises(ContenderError, match=r"a\.conf:2"):
         contender(f"sysctl:{file}")
+
+
+def test_a_sysctl_file_is_written_at_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.conf"
+    file.write_text("net.ipv4.tcp_rmem = 1 2 3\n-no.such = 1\n")
+    written = []
+
+    def write(self: Namespace, name: str, value: str) -> None:
+        if name == "no.such":
+            raise LabError(name)
+        written.append((self, name, value))
+
+    monkeypatch.setattr(Namespace, "set_sysctl", write)
+    sender, receiver = Namespace("a"), Namespace("b")
+    contender(f"sysctl:{file}").start(sender, receiver)
+    assert written == [
+        (host, "net.ipv4.tcp_rmem", "1 2 3") for host in (sender, receiver)
+    ]
 
 
 def test_records_are_kept_and_other_lines_explain() -> None:

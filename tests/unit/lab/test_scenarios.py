@@ -5,15 +5,9 @@ import re
 import pytest
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.scenarios import (
-    PARAMETERS,
-    SCENARIOS,
-    Scenario,
-    ScenarioError,
-    find,
-    override,
-)
-from bpftune.lab.traffic import Bulk, Bursts, Requests
+from bpftune.lab.scenario import PARAMETERS, Scenario, ScenarioError, override
+from bpftune.lab.scenarios import SCENARIOS, find
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 
 def test_names_are_words_and_differ() -> None:
@@ -54,7 +48,8 @@ def test_every_parameter_is_a_field() -> None:
 @pytest.mark.parametrize(
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
-     "traffic=magic", "request=0", "family=5"],
+     "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
+     "family=5"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):
@@ -76,4 +71,8 @@ def test_makes_the_traffic_it_describes() -> None:
     assert isinstance(find("long-fat").make_traffic(), Bulk)
     assert isinstance(find("app-limited").make_traffic(), Bursts)
     assert isinstance(find("healthy-requests").make_traffic(), Requests)
+    transfers = override(
+        find("long-fat"), ["traffic=transfers", "transfer=300kB", "think=1s"]
+    )
+    assert transfers.make_traffic() == Transfers(transfer_bytes=300_000, think_s=1.0)
     assert not find("stalled-reader").make_traffic().reads

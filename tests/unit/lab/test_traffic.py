@@ -15,13 +15,12 @@ class FakeReceiver:
         self.records = records
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
-        assert kind == "received"
-        return self.records
+        return [record for record in self.records if record["kind"] == kind]
 
 
 def flows_that_received(*records: tuple[float, list[int]]) -> Flows:
     flows = Flows(cast("Link", None), Bulk(flows=2))
-    made = [{"t_s": t_s, "bytes": sizes} for t_s, sizes in records]
+    made = [{"kind": "received", "t_s": t, "bytes": sizes} for t, sizes in records]
     flows.receiver = cast("Any", FakeReceiver(made))
     flows.started_s = 10.0
     return flows
@@ -50,3 +49,18 @@ def test_what_came_before_the_start_does_not_count() -> None:
 
 def test_no_traffic_is_no_goodput() -> None:
     assert flows_that_received().goodput_bits_per_s(15) == 0
+
+
+def test_connections_are_told_in_the_order_of_their_beginning() -> None:
+    flows = Flows(cast("Link", None), Bulk())
+    ended = [(12.0, 13.0, 500), (10.0, 13.5, 900)]
+    made = [
+        {"kind": "connection", "flow": 0, "began_s": b, "ended_s": e, "bytes": size}
+        for b, e, size in ended
+    ]
+    flows.receiver = cast("Any", FakeReceiver(made))
+    flows.started_s = 10.0
+    assert flows.connections() == [
+        {"flow": 0, "began_s": 0.0, "ended_s": 3.5, "bytes": 900},
+        {"flow": 0, "began_s": 2.0, "ended_s": 3.0, "bytes": 500},
+    ]

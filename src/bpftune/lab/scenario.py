@@ -1,0 +1,177 @@
+"""What a scenario is: a path, its limits and the traffic on it.
+
+A scenario is data. Its fields can be overridden by the keys of ``PARAMETERS``,
+as in ``--set rate=100mbit``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bpftune.lab.errors import LabError
+from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic, Transfers
+from bpftune.lab.values import (
+    parse_count,
+    parse_duration_ns,
+    parse_family,
+    parse_rate,
+    parse_seconds,
+    parse_share,
+    parse_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KIB = 1 << 10
+MIB = 1 << 20
+ROOMY_BYTES = 128 * MIB
+"""A limit that no scenario's path comes near."""
+
+TRAFFICS = ("bulk", "bursts", "requests", "transfers", "stalled")
+
+T = TypeVar("T")
+
+
+class ScenarioError(LabError):
+    """No such scenario, or no such parameter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One sender's namespace, a path to a receiver's, and traffic between them.
+
+    *rate_bits_per_s* None is a veth pair without any delay. Buffer limits that
+    are None stay as the kernel has them. *queue_bytes* None is one
+    bandwidth-delay product. *content_flows* more flows run beside, from the same
+    sender to another destination over a path of 50 Mbit/s and 20 ms where
+    nothing is short. With *tuner_after_s* the tuner starts that long after the
+    traffic.
+    """
+
+    name: str
+    summary: str
+    traffic: str = "bulk"
+    rate_bits_per_s: int | None = None
+    rtt_ns: int = 0
+    queue_bytes: int | None = None
+    loss: float = 0.0
+    flows: int = 1
+    congestion_control: str | None = "cubic"
+    family: int = 4
+    seconds: float = 60.0
+    wmem_max_bytes: int | None = None
+    rmem_max_bytes: int | None = ROOMY_BYTES
+    wmem_initial_bytes: int | None = None
+    rmem_initial_bytes: int | None = None
+    rcvbuf_bytes: int | None = None
+    sndbuf_bytes: int | None = None
+    reconnect_s: float | None = None
+    burst_bytes: int = 768 * KIB
+    every_s: float = 0.25
+    request_bytes: int = 4 * KIB
+    response_bytes: int = 128
+    transfer_bytes: int = 300_000
+    think_s: float = 0.0
+    content_flows: int = 0
+    tuner_after_s: float = 0.0
+
+    def make_traffic(self) -> Traffic:
+        """Return the traffic to be measured."""
+        common: dict[str, Any] = {
+            "flows": self.flows,
+            "rcvbuf_bytes": self.rcvbuf_bytes,
+            "sndbuf_bytes": self.sndbuf_bytes,
+        }
+        if self.traffic == "bursts":
+            return Bursts(burst_bytes=self.burst_bytes, every_s=self.every_s, **common)
+        if self.traffic == "requests":
+            return Requests(
+                request_bytes=self.request_bytes,
+                response_bytes=self.response_bytes,
+                think_s=self.think_s,
+                **common,
+            )
+        if self.traffic == "transfers":
+            return Transfers(
+                transfer_bytes=self.transfer_bytes, think_s=self.think_s, **common
+            )
+        if self.traffic == "stalled":
+            return Bulk(reads=False, **common)
+        return Bulk(reconnect_s=self.reconnect_s, **common)
+
+
+def default_or(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """Return a parser that takes ``default`` for None, too."""
+    return lambda text: None if text == "default" else parse(text)
+
+
+def parse_traffic(text: str) -> str:
+    """Return the name of a kind of traffic."""
+    if text not in TRAFFICS:
+        raise ScenarioError(f"traffic is one of {', '.join(TRAFFICS)}")
+    return text
+
+
+PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
+    "traffic": ("traffic", parse_traffic, ", ".join(TRAFFICS)),
+    "rate": ("rate_bits_per_s", parse_rate, "of the path: 300mbit"),
+    "rtt": ("rtt_ns", parse_duration_ns, "of the path: 200ms"),
+    "queue": ("queue_bytes", default_or(parse_size), "default: one rate x rtt"),
+    "loss": ("loss", parse_share, "of packets, each direction: 0.3%"),
+    "flows": ("flows", parse_count, "how many at once"),
+    "cc": ("congestion_control", default_or(str), "congestion control"),
+    "family": ("family", parse_family, "4 or 6"),
+    "seconds": ("seconds", parse_seconds, "how long"),
+    "wmem": ("wmem_max_bytes", default_or(parse_size), "sender's tcp_wmem max"),
+    "rmem": ("rmem_max_bytes", default_or(parse_size), "receiver's tcp_rmem max"),
+    "wmem_initial": (
+        "wmem_initial_bytes",
+        default_or(parse_size),
+        "sender's tcp_wmem default",
+    ),
+    "rmem_initial": (
+        "rmem_initial_bytes",
+        default_or(parse_size),
+        "receiver's tcp_rmem default",
+    ),
+    "rcvbuf": ("rcvbuf_bytes", default_or(parse_size), "receiver's SO_RCVBUF"),
+    "sndbuf": ("sndbuf_bytes", default_or(parse_size), "senders' SO_SNDBUF"),
+    "reconnect": ("reconnect_s", default_or(parse_seconds), "life of a connection"),
+    "burst": ("burst_bytes", parse_size, "size of a burst"),
+    "every": ("every_s", parse_seconds, "time between bursts"),
+    "request": ("request_bytes", parse_size, "size of a request"),
+    "response": ("response_bytes", parse_size, "size of a response"),
+    "transfer": ("transfer_bytes", parse_size, "size of a transfer"),
+    "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
+    "content": ("content_flows", parse_count, "flows to another destination"),
+    "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
+}
+
+
+def override(scenario: Scenario, settings: list[str]) -> Scenario:
+    """Return *scenario* with ``key=value`` settings of ``PARAMETERS`` applied."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in PARAMETERS:
+            known = " ".join(PARAMETERS)
+            raise ScenarioError(f"{setting!r}: write KEY=VALUE, KEY one of {known}")
+        field, parse, _ = PARAMETERS[key]
+        scenario = replace(scenario, **{field: parse(text)})
+    if scenario.seconds < 1:
+        raise ScenarioError("a run takes at least one second")
+    if scenario.every_s <= 0:
+        raise ScenarioError("every=0s: bursts need some time between them")
+    if scenario.rate_bits_per_s is None and (scenario.rtt_ns or scenario.loss):
+        raise ScenarioError(f"{scenario.name} is a veth pair: set a rate for a path")
+    for word, initial, maximum in (
+        ("wmem", scenario.wmem_initial_bytes, scenario.wmem_max_bytes),
+        ("rmem", scenario.rmem_initial_bytes, scenario.rmem_max_bytes),
+    ):
+        if initial is not None and not 1 <= initial <= (maximum or initial):
+            raise ScenarioError(f"{word}_initial is at least one byte, at most {word}")
+    sizes = scenario.request_bytes, scenario.response_bytes, scenario.transfer_bytes
+    if min(sizes) < 1:
+        raise ScenarioError("request, response and transfer are at least one byte")
+    return scenario
