@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 import bpftune
-from bpftune.compile import compile_all
+from bpftune.compile import compile_all, compile_one, find_clang
+from bpftune.kernel.bpf import BpfObject
+from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.setns import call_in, cookie_here
 from bpftune.model import NetnsCookie
 
@@ -22,6 +24,17 @@ def objects() -> Path:
     """Return the package's directory, with all BPF objects in it."""
     compile_all(PACKAGE)
     return PACKAGE
+
+
+@pytest.fixture(scope="session")
+def map_iterators() -> None:
+    """Skip where the kernel lets no program walk over a map's elements."""
+    source = Path(__file__).with_name("map_iterator.bpf.c")
+    with BpfObject(compile_one(find_clang(), source)) as nothing:
+        try:
+            nothing.load()
+        except BpfError as error:
+            pytest.skip(f"this kernel has no iterators over maps: {error}")
 
 
 class NamedNetns:

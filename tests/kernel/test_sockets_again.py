@@ -51,8 +51,8 @@ def other(netns: Namespace) -> Iterator[Namespace]:
 
 
 @pytest.fixture
-def sockets(objects: Path) -> Iterator[Sockets]:
-    del objects
+def sockets(objects: Path, map_iterators: None) -> Iterator[Sockets]:
+    del objects, map_iterators
     with Sockets() as loaded:
         assert loaded.refused == ""
         yield loaded
@@ -247,6 +247,7 @@ def test_a_kernel_without_the_iterator_gets_full_looks_only(
         assert sockets.count_marks() == sockets.unmark() == 0
 
 
+@pytest.mark.usefixtures("map_iterators")
 def test_a_socket_for_which_there_is_no_mark_left_is_told(
     netns: Namespace, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bpftune.kernel.sockets import LOST_MARKS
 from bpftune.lab.namespaces import Namespace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +144,10 @@ class Daemon:
             for one in list(self.records)
             if name_in(one) == netns.name and kind in ("", one["record"])
         ]
+
+    def degraded(self) -> list[Told]:
+        """Return what is degraded, but for what this kernel itself lacks."""
+        return [one for one in self.of_kind("degraded") if LOST_MARKS not in one["why"]]
 
     def of_kind(self, kind: str) -> list[Told]:
         return [one for one in list(self.records) if one["record"] == kind]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 from tests.system.admin import write
@@ -119,7 +120,7 @@ def test_tunes_older_connections_without_cgroup2(lab: Lab, start: Start) -> None
     daemon = start(
         prefix=with_mounts("umount -a -t cgroup2 && ! grep -q cgroup2 /proc/mounts")
     )
-    degraded = {one["tuner"]: one["why"] for one in daemon.of_kind("degraded")}
+    degraded = {one["tuner"]: one["why"] for one in daemon.degraded()}
     assert degraded.keys() == {None, "sysctl", "tcp_buffer"}
     assert all("cgroup2" in why for why in degraded.values())
     assert "within a minute" in degraded["sysctl"]
@@ -200,7 +201,7 @@ def test_goes_on_without_tuners_that_break(
     daemon.wait_for(lambda one: one["tunable"] == WMEM, 3)
     daemon.stop()
     assert daemon.process.returncode == 0
-    degraded = {one["tuner"]: one["why"] for one in daemon.of_kind("degraded")}
+    degraded = {one["tuner"]: one["why"] for one in daemon.degraded()}
     assert degraded.keys() == BROKEN.keys()
     assert "RuntimeError: no luck" in degraded["at_import"]
     assert "switched off" in degraded["late"]
@@ -248,13 +249,19 @@ def test_goes_on_without_a_program_that_the_kernel_refuses(
     subprocess.run(compiled, check=True, env=environment(tmp_path), timeout=60)
     netns = lab.namespace("a")
     daemon = start({"PYTHONPATH": str(tmp_path)})
-    (degraded,) = daemon.of_kind("degraded")
+    (degraded,) = daemon.degraded()
     assert degraded["tuner"] == "refused"
     assert degraded["why"].startswith("bad: ")
     assert degraded["why"].endswith("; nothing of worth")
     assert "refused" in daemon.of_kind("started")[0]["why"]
     write(netns, CHOSEN)
     daemon.wait_kind("yielded", netns, 3)
+
+
+def wait_for_start(stream: TextIO) -> None:
+    """Read records up to the one that it started; before it, what is missing."""
+    while (told := json.loads(stream.readline()))["record"] != "started":
+        assert told["record"] == "degraded"
 
 
 def test_goes_on_when_nobody_reads_its_records(lab: Lab, tmp_path: Path) -> None:
@@ -265,7 +272,7 @@ def test_goes_on_when_nobody_reads_its_records(lab: Lab, tmp_path: Path) -> None
     try:
         os.close(writer)
         with os.fdopen(reader) as stream:
-            assert json.loads(stream.readline())["record"] == "started"
+            wait_for_start(stream)
         # Now it writes into a pipe without a reader.
         write(lab.namespace("a"), CHOSEN)
         process.terminate()
@@ -291,7 +298,7 @@ def test_stops_in_time_though_its_reader_sleeps(tmp_path: Path) -> None:
     )
     try:
         with os.fdopen(reader) as stream:
-            assert json.loads(stream.readline())["record"] == "started"
+            wait_for_start(stream)
             # The same pipe, opened anew: not to wait is our affair only.
             again = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
             fill(again)

@@ -56,7 +56,7 @@ def test_an_end_in_mid_trial_changes_nothing_else(lab: Lab, start: Start) -> Non
     assert other.sysctl(WMEM) == CHOSEN
     (lost,) = daemon.of_kind("lost")
     assert lost["lost"]["network namespace gone"] >= 1
-    assert not daemon.of_kind("degraded")
+    assert not daemon.degraded()
 
 
 def end_for_good(netns: Namespace) -> None:
@@ -188,4 +188,4 @@ def test_a_thousand_namespaces_leave_no_trace(start: Start) -> None:
     assert grown_kib < KIB_PER_MIB
     daemon.stop()
     assert daemon.process.returncode == 0
-    assert not daemon.of_kind("degraded")
+    assert not daemon.degraded()

@@ -17,6 +17,7 @@ from bpftune.kernel.cgroup import cgroup2_root, open_cgroup2_root
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import libbpf
 from bpftune.kernel.loader import Loader
+from bpftune.kernel.sockets import LOST_MARKS, Sockets
 from bpftune.text import one_line
 from bpftune.tuners import Problem, discover, is_built_in
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bpftune.model import Tuner
 
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
+SAMPLER = "connections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,24 @@ def try_out(tuner: Tuner) -> list[Answer]:
     ]
 
 
+def try_sampler() -> list[Answer]:
+    """Load what looks at connections, full looks and cheap ones."""
+    full, cheap = "full looks", "cheap looks"
+    lost = "nothing can be measured"
+    try:
+        with Sockets() as sockets:
+            refused = sockets.refused
+    except KernelError as error:
+        return [Answer(full, works=False, reason=_text(error), lost=lost)]
+    known = Answer(cheap, not refused, refused, LOST_MARKS if refused else "")
+    return [Answer(full, works=True), known]
+
+
 def verdict_on(
-    base: list[Answer], tried: dict[str, list[Answer]], problems: list[Problem]
+    base: list[Answer],
+    tried: dict[str, list[Answer]],
+    sampler: list[Answer],
+    problems: list[Problem],
 ) -> ExitCode:
     """Return the exit code: all, part or nothing works."""
     answers = [answer for of_tuner in tried.values() for answer in of_tuner]
@@ -98,7 +116,7 @@ def verdict_on(
         return ExitCode.UNSUPPORTED
     if answers and not any(answer.works for answer in answers):
         return ExitCode.UNSUPPORTED
-    if problems or not all(answer.works for answer in answers):
+    if problems or not all(answer.works for answer in answers + sampler):
         return ExitCode.DEGRADED
     return ExitCode.OK
 
@@ -134,7 +152,8 @@ def check(*, json: bool = False) -> int:
     base = needs()
     found, problems = discover()
     tried = {tuner.name: try_out(tuner) for tuner in found}
-    code = verdict_on(base, tried, problems)
+    sampler = try_sampler()
+    code = verdict_on(base, tried, sampler, problems)
     release = os.uname().release
     if json:
         fields: dict[str, object] = {
@@ -149,11 +168,13 @@ def check(*, json: bool = False) -> int:
                 }
                 for tuner in found
             ],
+            SAMPLER: [_for_machines(one) for one in sampler],
             "problems": problems_for_machines(problems),
         }
         say_json(fields)
         return code
-    everything = base + [one for answers in tried.values() for one in answers]
+    everything = base + sampler
+    everything += [one for answers in tried.values() for one in answers]
     width = max(len(one.name) for one in everything)
     say(f"Linux {release}")
     for answer in base:
@@ -163,6 +184,10 @@ def check(*, json: bool = False) -> int:
         say_wrapped("", f"{tuner.name}: {tuner.summary}")
         for answer in tried[tuner.name]:
             _say(answer, width)
+    say()
+    say(f"{SAMPLER}: Look at what they do")
+    for answer in sampler:
+        _say(answer, width)
     say()
     say(_WORDS[code][1])
     say_problems(problems)

@@ -24,6 +24,9 @@ MIN_BYTES_ACKED = 30_000
 MARKS_LAST_S = 60.0
 """Marks that no ``sample`` renewed for so long are removed by a later one."""
 
+LOST_MARKS = "each look passes all connections, which takes more time"
+"""What it means that the kernel refuses ``again``."""
+
 _OBJECT = Path(__file__).with_name("sockets.bpf.o")
 _ALL = 2**64 - 1
 
@@ -34,7 +37,8 @@ class Sockets:
     def __init__(self, path: Path = _OBJECT) -> None:
         """Load the iterators. Raises KernelError."""
         self.refused = ""
-        """Why the kernel cannot do ``again``; empty if it can."""
+        """Why the kernel cannot do ``again``; empty if it can. Then ``sample``
+        leaves no marks, and every look has to be a full one."""
         try:
             self._object = _load(path, marks=True)
         except BpfError as error:

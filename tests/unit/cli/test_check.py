@@ -38,6 +38,19 @@ class FakeLoader:
         return list(self.verdicts)
 
 
+class FakeSockets:
+    refused = ""
+    error: KernelError | None = None
+
+    def __enter__(self) -> FakeSockets:
+        if self.error:
+            raise self.error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> type[FakeLoader]:
     class Loader(FakeLoader):
@@ -46,6 +59,7 @@ def loader(monkeypatch: pytest.MonkeyPatch) -> type[FakeLoader]:
     monkeypatch.setattr(module, "Loader", Loader)
     monkeypatch.setattr(module, "open_cgroup2_root", lambda: -1)
     monkeypatch.setattr(module, "discover", lambda: ([TUNER], []))
+    monkeypatch.setattr(module, "Sockets", FakeSockets)
     monkeypatch.setattr(module, "needs", lambda: [Answer("libbpf", works=True)])
     return Loader
 
@@ -69,7 +83,7 @@ def test_the_exit_code_says_all_part_or_nothing(
     problems: list[Problem],
     code: ExitCode,
 ) -> None:
-    assert verdict_on(base, tried, problems) == code
+    assert verdict_on(base, tried, [YES], problems) == code
 
 
 def test_tells_what_is_lost_and_lets_go(
@@ -77,8 +91,8 @@ def test_tells_what_is_lost_and_lets_go(
 ) -> None:
     assert check() == ExitCode.DEGRADED
     output = capsys.readouterr().out
-    assert "  a       yes\n" in output
-    assert "  b       no   refused\n" in output
+    assert "  a            yes\n" in output
+    assert "  b            no   refused\n" in output
     assert "lost: all b\n" in output
     assert "\x1b" not in output
     assert loader.closed == 1
@@ -132,3 +146,27 @@ def test_says_which_foundation_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     assert not any(answer.works for answer in answers.values())
     assert "CONFIG_DEBUG_INFO_BTF" in answers["BTF of the kernel"].reason
     assert "install libbpf1" in answers["libbpf"].reason
+
+
+def test_a_kernel_without_cheap_looks_is_told(
+    loader: type[FakeLoader],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loader, "verdicts", (Verdict("a", works=True),))
+    assert check() == ExitCode.OK
+    monkeypatch.setattr(FakeSockets, "refused", "iterator refused")
+    assert check() == ExitCode.DEGRADED
+    told = " ".join(capsys.readouterr().out.split())
+    assert "cheap looks no iterator refused lost: each look passes all" in told
+    monkeypatch.setattr(FakeSockets, "error", KernelError("no sampler", "do this"))
+    assert check(json=True) == ExitCode.DEGRADED
+    parsed = json.loads(capsys.readouterr().out)
+    assert parsed["connections"] == [
+        {
+            "name": "full looks",
+            "works": False,
+            "reason": "no sampler; do this",
+            "lost": "nothing can be measured",
+        }
+    ]
