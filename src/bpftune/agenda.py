@@ -18,6 +18,13 @@ RECHECKS_S = (0.0, 0.02, 0.1, 0.5, 1.0)
 """A write is seen before it happens: so long it may take until it did."""
 
 
+_Key = tuple[str, NetnsCookie, Prefix | None, bool]
+
+
+def _key(tuner: Tuner, cookie: NetnsCookie, watch: Watch) -> _Key:
+    return tuner.name, cookie, watch.prefix, watch.receivers
+
+
 @dataclass(slots=True)
 class Looking:
     """A watch under way.
@@ -34,6 +41,11 @@ class Looking:
     due_s: float
     known_looks: int = 0
     known_until_s: float = 0.0
+
+    @property
+    def key(self) -> _Key:
+        """What only a later watch of the same thing shares."""
+        return _key(self.tuner, self.cookie, self.watch)
 
     def must_search(self, now_s: float) -> bool:
         """Tell whether this look must search."""
@@ -70,16 +82,12 @@ class Rechecking:
         return self.began_s + RECHECKS_S[self.nth]
 
 
-def _key(look: Looking) -> tuple[str, NetnsCookie, Prefix | None]:
-    return look.tuner.name, look.cookie, look.watch.prefix
-
-
 class Agenda:
     """All that waits for its time."""
 
     def __init__(self) -> None:
         """Begin with nothing to do."""
-        self._looks: dict[tuple[str, NetnsCookie, Prefix | None], Looking] = {}
+        self._looks: dict[_Key, Looking] = {}
         self._wakes: dict[tuple[str, NetnsCookie, str], Waking] = {}
         self._rechecks: dict[tuple[NetnsCookie, str], Rechecking] = {}
         self._last_look_s = float("-inf")
@@ -89,16 +97,16 @@ class Agenda:
         self, tuner: Tuner, cookie: NetnsCookie, watch: Watch, now_s: float
     ) -> None:
         """Begin, replace or (count 0) end a watch; the first look is at once."""
-        key = (tuner.name, cookie, watch.prefix)
+        key = _key(tuner, cookie, watch)
         known = current = self._looks.pop(key, None)
         last, self._last = self._last, None
-        if last is not None and _key(last) == key:
+        if last is not None and last.key == key:
             known = last
         if watch.count > 0:
             look = Looking(tuner, cookie, watch, watch.count, now_s)
             if known is not None:  # a renewed watch keeps its rhythm
                 look.due_s = max(now_s, min(known.due_s, now_s + watch.every_s))
-            if current and current.watch.sndbuf_bytes <= watch.sndbuf_bytes:
+            if current and current.watch.buffer_bytes <= watch.buffer_bytes:
                 look.known_looks = current.known_looks
                 look.known_until_s = current.known_until_s
             self._looks[key] = look
@@ -146,7 +154,7 @@ class Agenda:
         self._last = None
         if look.left <= 0:
             self._last = look
-            del self._looks[_key(look)]
+            del self._looks[look.key]
         return [look]
 
     def due_wakes(self, now_s: float) -> list[Waking]:

@@ -120,7 +120,7 @@ class Daemon(Dispatcher):
         self._handle_changes(changed)
 
     def _look(self, look: Looking, now_s: float) -> None:
-        """Sample the senders that a watch asked for."""
+        """Sample the sockets that a watch asked for."""
         tuner, cookie, watch, left = look.tuner, look.cookie, look.watch, look.left
         try:
             seen = self.looks.take(look, now_s)
@@ -132,7 +132,7 @@ class Daemon(Dispatcher):
             again = replace(watch, every_s=max(1.0, watch.every_s), count=left + 1)
             self.agenda.watch(tuner, cookie, again, self.clock())
             return
-        self.handle(tuner, Sampled(cookie, watch.prefix, seen, left))
+        self.handle(tuner, Sampled(cookie, watch.prefix, seen, left, watch.receivers))
 
     def _each_minute(self) -> None:
         self._forget_ended()

@@ -29,6 +29,7 @@ from bpftune.model import (
     Netns,
     NetnsCookie,
     NetnsGone,
+    Nudge,
     Recheck,
     Rejected,
     Request,
@@ -257,10 +258,21 @@ class Dispatcher:
                     self._pending.append((tuner, answer))
             case Keep():
                 self.carrier.keep(request, cookie)
+            case Nudge():
+                self._nudge(request, cookie)
             case Survey():
                 self._survey(tuner, request, cookie)
             case Yield():
                 self._hand_over(request, cookie)
+
+    def _nudge(self, nudge: Nudge, cookie: NetnsCookie) -> None:
+        """Let live receivers notice what is on trial; a refused trial is none."""
+        entry = self.ledger.get(cookie, nudge.tunable)
+        if entry is not None and entry.trial is not None:
+            self.machine.namespaces.inside(
+                cookie,
+                lambda: self.machine.sockets.nudge(nudge.prefix, nudge.buffer_bytes),
+            )
 
     def _survey(self, tuner: Tuner, survey: Survey, cookie: NetnsCookie) -> None:
         """Run an iterator of the tuner's; what it finds comes as events."""

@@ -24,18 +24,25 @@ class Looks:
         self._marks = False  # may be on sockets
 
     def take(self, look: Looking, now_s: float) -> tuple[SocketSample, ...]:
-        """Sample the senders that *look* is for.
+        """Sample the senders or receivers that *look* is for.
 
         Raises NetnsGoneError, at the next search, and KernelError.
         """
         sockets, watch = self._sockets, look.watch
         if not look.must_search(now_s):
-            return sockets.again(look.cookie, watch.prefix, watch.sndbuf_bytes)
+            return sockets.again(
+                look.cookie, watch.prefix, watch.buffer_bytes, receivers=watch.receivers
+            )
         mark = look.left > 0
         self._marks |= mark
         seen = self._namespaces.inside(
             look.cookie,
-            lambda: sockets.sample(watch.prefix, watch.sndbuf_bytes, mark=mark),
+            lambda: sockets.sample(
+                watch.prefix,
+                watch.buffer_bytes,
+                receivers=watch.receivers,
+                mark=mark,
+            ),
         )
         if sockets.marked:
             look.searched(now_s)

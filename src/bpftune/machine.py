@@ -24,7 +24,7 @@ from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
-from bpftune.kernel.sockets import LOST_MARKS, Sockets
+from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
 from bpftune.model import Event, Memory, Tuner
@@ -71,6 +71,8 @@ class Machine:
             self.sockets = stack.enter_context(Sockets())
             if self.sockets.refused:
                 self.problems.append(f"{self.sockets.refused}; {LOST_MARKS}")
+            if self.sockets.nudge_refused:
+                self.problems.append(f"{self.sockets.nudge_refused}; {LOST_NUDGE}")
             files = read_files(admins_root)
             self.admins_values = files.admins
             self.problems += map(str, files.problems)

@@ -75,12 +75,16 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class SocketSample:
-    """One TCP sender at one instant. C: ``struct socket_sample``.
+    """One TCP socket at one instant. C: ``struct socket_sample``.
 
     Times called ``_jiffies`` are in the kernel's ticks; ``now_jiffies`` and
     ``now_ns`` (CLOCK_MONOTONIC) of two samples give the length of a tick.
     Busy, rwnd-limited and sndbuf-limited times are those of ``tcp_get_info()``
-    (``TCP_CHRONO_*``); busy contains the other two.
+    (``TCP_CHRONO_*``); busy contains the other two. *unread_bytes* wait for the
+    application; what it got is ``bytes_received - unread_bytes``. *rcv_rtt_us* is
+    the receiver's own estimate, 0 before the first. *cwnd_age_jiffies* is the time
+    since the congestion window changed: the age of a connection that only
+    receives (``tcp_init_transfer()``).
     """
 
     cookie: int
@@ -103,6 +107,15 @@ class SocketSample:
     retransmitted_segments: int
     ca_state: int
     userlocks: int
+    bytes_received: int
+    unread_bytes: int
+    rcvbuf_bytes: int
+    rcv_wnd_bytes: int
+    rcv_wscale: int
+    rcv_rtt_us: int
+    rcvlowat_bytes: int
+    ooo_segments: int
+    cwnd_age_jiffies: int
 
 
 # --- events ------------------------------------------------------------------
@@ -128,6 +141,7 @@ class Sampled(Event):
     prefix: Prefix | None
     sockets: tuple[SocketSample, ...]
     left: int
+    receivers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,14 +256,29 @@ class Keep:
 class Watch:
     """Sample the senders to *prefix* (all: None), *count* times, *every_s*.
 
-    Only sockets whose send buffer is at least *sndbuf_bytes* are reported. A
-    later Watch of the same prefix replaces this one; *count* 0 ends it.
+    Or the *receivers* from there. Only sockets whose buffer, of that side, is at
+    least *buffer_bytes* are reported. A later Watch of the same prefix and side
+    replaces this one; *count* 0 ends it.
     """
 
     prefix: Prefix | None
     every_s: float
     count: int
-    sndbuf_bytes: int = 0
+    buffer_bytes: int = 0
+    receivers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """Let the receivers from *prefix* notice that *tunable* was raised.
+
+    Only while *tunable* is on trial there, and only sockets whose receive buffer
+    is at least *buffer_bytes*. The kernel goes on sizing them by itself.
+    """
+
+    tunable: Tunable
+    prefix: Prefix
+    buffer_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +331,7 @@ class Yield:
     old: Value | None = None
 
 
-Request = Change | Keep | Watch | Wake | Survey | Recheck | Yield
+Request = Change | Keep | Watch | Nudge | Wake | Survey | Recheck | Yield
 Policy = Callable[[E, Facts], Iterable[Request]]
 
 

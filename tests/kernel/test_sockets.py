@@ -14,7 +14,7 @@ import pytest
 
 import bpftune.kernel
 from bpftune.compile import compile_all
-from bpftune.kernel.sockets import MIN_BYTES_ACKED, Sockets
+from bpftune.kernel.sockets import MIN_BYTES, Sockets
 from bpftune.model import Prefix
 from tests.kernel.senders import (
     OTHER_V4,
@@ -168,7 +168,7 @@ def test_sockets_that_sent_little_or_have_small_buffers_are_left_out(
 ) -> None:
     with netns.connection(V4) as (client, server):
         # The SYN counts as one byte.
-        transfer(client, server, MIN_BYTES_ACKED - 2)
+        transfer(client, server, MIN_BYTES - 2)
         assert netns.call(sockets.sample) == ()
         transfer(client, server, 1)
         (sample,) = netns.call(sockets.sample)
@@ -205,7 +205,7 @@ def test_of_too_many_sockets_the_rest_is_counted(
         with ExitStack() as stack:
             for _ in range(515):
                 client, server = stack.enter_context(netns.connection(V6))
-                transfer(client, server, MIN_BYTES_ACKED)
+                transfer(client, server, MIN_BYTES)
             samples = netns.call(sockets.sample)
             assert len(by_cookie(samples)) == len(samples) == 512
             assert sockets.truncated == 3

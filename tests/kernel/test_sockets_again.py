@@ -15,7 +15,7 @@ import pytest
 import bpftune.kernel
 from bpftune.compile import compile_one, find_clang
 from bpftune.kernel import sockets as module
-from bpftune.kernel.sockets import MIN_BYTES_ACKED, Sockets
+from bpftune.kernel.sockets import MIN_BYTES, Sockets
 from bpftune.model import Prefix, SocketSample
 from tests.kernel.senders import (
     OTHER_V4,
@@ -226,7 +226,7 @@ def test_of_many_senders_all_are_looked_at(netns: Namespace, sockets: Sockets) -
     with ExitStack() as stack:
         for _ in range(400):
             client, server = stack.enter_context(netns.connection(V6))
-            transfer(client, server, MIN_BYTES_ACKED)
+            transfer(client, server, MIN_BYTES)
         full = search(netns, sockets)
         assert sockets.marked
         assert sockets.count_marks() == len(full) == 400

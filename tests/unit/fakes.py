@@ -41,6 +41,7 @@ T = TypeVar("T")
 MIB = 1 << 20
 GIB = 1 << 30
 TCP_WMEM = Tunable("net.ipv4.tcp_wmem")
+TCP_RMEM = Tunable("net.ipv4.tcp_rmem")
 FOUND: Value = (4096, 16384, 4 * MIB)
 HOST = Netns(NetnsCookie(1), "host")
 RED = Netns(NetnsCookie(2), "red")
@@ -242,9 +243,15 @@ class FakeSockets:
     marked: bool = False
     bear_marks: set[tuple[NetnsCookie, Prefix]] = field(default_factory=set)
     searches: int = 0
+    nudges: list[tuple[NetnsCookie, Prefix, int]] = field(default_factory=list)
 
     def sample(
-        self, wanted: Prefix | None = None, sndbuf_bytes: int = 0, *, mark: bool = False
+        self,
+        wanted: Prefix | None = None,
+        buffer_bytes: int = 0,
+        *,
+        receivers: bool = False,
+        mark: bool = False,
     ) -> tuple[SocketSample, ...]:
         self.searches += 1
         here = self.namespaces.current
@@ -252,15 +259,20 @@ class FakeSockets:
         self.marked = mark and self.can_mark
         if self.marked:
             self.bear_marks |= found
-        return self._look_at(found, sndbuf_bytes)
+        return self._look_at(found, buffer_bytes, receivers)
 
     def again(
-        self, cookie: NetnsCookie, wanted: Prefix | None = None, sndbuf_bytes: int = 0
+        self,
+        cookie: NetnsCookie,
+        wanted: Prefix | None = None,
+        buffer_bytes: int = 0,
+        *,
+        receivers: bool = False,
     ) -> tuple[SocketSample, ...]:
         known = {
             (c, to) for c, to in self.bear_marks if c == cookie and wanted in (None, to)
         }
-        return self._look_at(known, sndbuf_bytes)
+        return self._look_at(known, buffer_bytes, receivers)
 
     def unmark(self) -> int:
         if self.failing is not None:
@@ -270,16 +282,31 @@ class FakeSockets:
         return count
 
     def _look_at(
-        self, places: set[tuple[NetnsCookie, Prefix]], sndbuf_bytes: int
+        self,
+        places: set[tuple[NetnsCookie, Prefix]],
+        buffer_bytes: int,
+        receivers: bool,
     ) -> tuple[SocketSample, ...]:
         if self.failing is not None:
             raise self.failing
         seen: list[SocketSample] = []
         for place, world in self.worlds.items():
-            if place in places:
-                world.limit = self.sysctls.read(place[0], TCP_WMEM.name)[2]
+            if place in places and world.receivers == receivers:
+                name = TCP_RMEM.name if receivers else TCP_WMEM.name
+                world.limit = self.sysctls.read(place[0], name)[2]
                 seen += world.look(self.clock.now_s - world.now_s)
-        return tuple(one for one in seen if one.sndbuf_bytes >= sndbuf_bytes)
+        return tuple(
+            one for one in seen if world_buffer(one, receivers) >= buffer_bytes
+        )
+
+    def nudge(self, wanted: Prefix, buffer_bytes: int) -> int:
+        self.nudges.append((self.namespaces.current, wanted, buffer_bytes))
+        return 1
+
+
+def world_buffer(sample: SocketSample, receivers: bool) -> int:
+    """Return the size of the buffer of that side."""
+    return sample.rcvbuf_bytes if receivers else sample.sndbuf_bytes
 
 
 class FakeMachine:

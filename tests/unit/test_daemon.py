@@ -32,8 +32,7 @@ from bpftune.model import (
 )
 from bpftune.tuners.sysctl import SysctlWritten
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
-from bpftune.tuners.tcp_buffer import TcpBuffer
-from bpftune.tuners.tcp_buffer.send import SndbufLimited
+from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
 from tests.unit.fakes import (
     BLUE,
     FOUND,

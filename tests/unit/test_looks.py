@@ -108,9 +108,9 @@ def test_a_watch_renewed_midway_need_not_search(scene: Scene) -> None:
 
 
 def test_a_watch_that_wants_more_sockets_searches_anew(scene: Scene) -> None:
-    scene.watch(Watch(HERE, 0.1, 20, sndbuf_bytes=1 << 20))
+    scene.watch(Watch(HERE, 0.1, 20, buffer_bytes=1 << 20))
     scene.look()
-    scene.watch(Watch(HERE, 0.1, 20, sndbuf_bytes=1 << 19))
+    scene.watch(Watch(HERE, 0.1, 20, buffer_bytes=1 << 19))
     assert scene.searches(2) == [True, False]
 
 

@@ -35,6 +35,7 @@ typedef _Bool bool;
 #define SOL_TCP 6
 #define SO_SNDBUF 7
 #define SO_RCVBUF 8
+#define SO_RCVLOWAT 18
 #define TCP_CONGESTION 13
 #define EAGAIN 11
 #define ENOENT 2
@@ -255,6 +256,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_rcvbuf;
+	int sk_rcvlowat;
 	int sk_sndbuf;
 	int sk_wmem_queued;
 	__u8 sk_userlocks : 4;	/* a whole byte in newer kernels */
@@ -273,7 +275,21 @@ struct minmax {
 	struct minmax_sample s[3];
 };
 
+struct tcp_options_received {
+	__u16 rcv_wscale : 4;	/* what we shift the windows by that we announce */
+};
+
 struct tcp_sock {
+	struct tcp_options_received rx_opt;
+	struct {
+		__u32 rtt_us;	/* eight times, and 0 before the first */
+	} rcv_rtt_est;
+	__u32 rcv_nxt;
+	__u32 copied_seq;	/* up to here the application has read */
+	__u32 rcv_wnd;
+	__u32 rcv_ooopack;
+	__u32 snd_cwnd_stamp;	/* jiffies, 32 bits */
+	__u64 bytes_received;
 	__u32 write_seq;
 	__u32 snd_nxt;
 	__u32 snd_wnd;

@@ -17,7 +17,7 @@ from bpftune.kernel.cgroup import cgroup2_root, open_cgroup2_root
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.libbpf import libbpf
 from bpftune.kernel.loader import Loader
-from bpftune.kernel.sockets import LOST_MARKS, Sockets
+from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.text import one_line
 from bpftune.tuners import Problem, discover, is_built_in
 
@@ -97,11 +97,12 @@ def try_sampler() -> list[Answer]:
     lost = "nothing can be measured"
     try:
         with Sockets() as sockets:
-            refused = sockets.refused
+            refused, no_nudge = sockets.refused, sockets.nudge_refused
     except KernelError as error:
         return [Answer(full, works=False, reason=_text(error), lost=lost)]
     known = Answer(cheap, not refused, refused, LOST_MARKS if refused else "")
-    return [Answer(full, works=True), known]
+    nudge = Answer("nudges", not no_nudge, no_nudge, LOST_NUDGE if no_nudge else "")
+    return [Answer(full, works=True), known, nudge]
 
 
 def verdict_on(

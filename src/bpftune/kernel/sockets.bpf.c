@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Sample TCP senders.
+/* Sample TCP sockets: senders, or receivers.
  *
  * iter/tcp passes all established connections of the host, bucket by bucket:
  * some milliseconds. So it can leave a mark on those it shows, and later looks
@@ -18,13 +18,15 @@ enum { CHRONO_UNSPEC, CHRONO_BUSY, CHRONO_RWND_LIMITED, CHRONO_SNDBUF_LIMITED };
 
 /* Written by user space before each run. */
 struct prefix target;		/* family 0: every destination */
-__u32 min_sndbuf_bytes;
-__u64 min_bytes_acked;
+bool receivers;			/* those that got data, else those that sent */
+__u32 min_buffer_bytes;		/* the receive or the send buffer */
+__u64 min_bytes;		/* got or acknowledged */
 __u32 samples;			/* written in this run; start at 0 */
+__u32 nudged;			/* in this run */
 __u32 skipped;			/* matched, but there were enough */
 
 const volatile bool has_marks = true;	/* this kernel can walk them */
-bool mark_them;			/* sample_senders leaves marks */
+bool mark_them;			/* sample_sockets leaves marks */
 __u64 netns_cookie;		/* sample_marked shows this namespace */
 __u64 oldest_ns;		/* sweep_marks removes what was left before */
 __u32 marks_left;		/* after the last sweep, and since */
@@ -63,6 +65,15 @@ struct socket_sample {
 	__u32 retransmitted_segments;
 	__u32 ca_state;
 	__u32 userlocks;
+	__u64 bytes_received;
+	__u32 unread_bytes;
+	__u32 rcvbuf_bytes;
+	__u32 rcv_wnd_bytes;
+	__u32 rcv_wscale;
+	__u32 rcv_rtt_us;
+	__u32 rcvlowat_bytes;
+	__u32 ooo_segments;
+	__u32 cwnd_age_jiffies;
 };
 DESCRIBE(socket_sample);
 
@@ -129,8 +140,10 @@ static __always_inline struct tcp_sock *wanted(struct sock_common *skc)
 	if (!tp)
 		return NULL;
 	sk = (struct sock *)tp;
-	if (tp->bytes_acked < min_bytes_acked ||
-	    (__u32)sk->sk_sndbuf < min_sndbuf_bytes)
+	if (receivers ? tp->bytes_received < min_bytes ||
+				(__u32)sk->sk_rcvbuf < min_buffer_bytes :
+			tp->bytes_acked < min_bytes ||
+				(__u32)sk->sk_sndbuf < min_buffer_bytes)
 		return NULL;
 	if (target.family &&
 	    !(destination_prefix(sk, &to) && same_prefix(&to, &target)))
@@ -187,6 +200,17 @@ static __always_inline bool write_sample(struct seq_file *seq,
 	sample.ca_state = BPF_CORE_READ_BITFIELD(icsk, icsk_ca_state);
 	sample.userlocks = BPF_CORE_READ_BITFIELD(sk, sk_userlocks);
 
+	sample.bytes_received = tp->bytes_received;
+	count = tp->rcv_nxt - tp->copied_seq;
+	sample.unread_bytes = count > 0 ? count : 0;
+	sample.rcvbuf_bytes = sk->sk_rcvbuf;
+	sample.rcv_wnd_bytes = tp->rcv_wnd;
+	sample.rcv_wscale = BPF_CORE_READ_BITFIELD(tp, rx_opt.rcv_wscale);
+	sample.rcv_rtt_us = tp->rcv_rtt_est.rtt_us >> 3;
+	sample.rcvlowat_bytes = sk->sk_rcvlowat;
+	sample.ooo_segments = tp->rcv_ooopack;
+	sample.cwnd_age_jiffies = now_jiffies - tp->snd_cwnd_stamp;
+
 	/* A full page of output is read, then this socket is shown again. */
 	if (bpf_seq_write(seq, &sample, sizeof(sample)))
 		return false;
@@ -213,7 +237,7 @@ static __always_inline void leave_mark(struct tcp_sock *tp)
 
 /* All of the reader's network namespace. */
 SEC("iter/tcp")
-int sample_senders(struct bpf_iter__tcp *ctx)
+int sample_sockets(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *skc = ctx->sk_common;
 	struct seq_file *seq = ctx->meta->seq;
@@ -255,5 +279,28 @@ int sweep_marks(struct bpf_iter__bpf_sk_storage_map *ctx)
 		bpf_sk_storage_delete(&marks, sk);
 	else
 		marks_left++;
+	return 0;
+}
+
+/* A receiver held at its window copies just that much in each round trip, and
+ * the kernel enlarges a buffer only when more was copied than ever before: so it
+ * does not notice that tcp_rmem[2] was raised. SO_RCVLOWAT makes room for what it
+ * asks for (tcp_set_rcvlowat()); the second call puts it back.
+ */
+SEC("iter/tcp")
+int nudge_receivers(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+	struct tcp_sock *tp = skc ? wanted(skc) : NULL;
+	struct sock *sk = (struct sock *)tp;
+	int most, one = 1;
+
+	if (!tp || sk->sk_rcvlowat != 1 ||
+	    BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_RCVBUF_LOCK)
+		return 0;
+	most = (__u32)sk->__sk_common.skc_net.net->ipv4.sysctl_tcp_rmem[2] >> 1;
+	if (!bpf_setsockopt(tp, SOL_SOCKET, SO_RCVLOWAT, &most, sizeof(most)) &&
+	    !bpf_setsockopt(tp, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one)))
+		nudged++;
 	return 0;
 }

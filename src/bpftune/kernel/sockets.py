@@ -1,7 +1,7 @@
-"""Sample TCP senders, with ``sockets.bpf.c``.
+"""Sample TCP senders and receivers, with ``sockets.bpf.c``.
 
 ``sample`` passes all connections of the host: 2-4 ms, most of it the kernel's
-walk over its hash table. It marks the senders it finds (socket-local storage),
+walk over its hash table. It marks the sockets it finds (socket-local storage),
 and ``again`` looks at those only: some ten microseconds, from anywhere.
 """
 
@@ -18,11 +18,17 @@ from bpftune.model import NetnsCookie, Prefix, SocketSample
 if TYPE_CHECKING:
     from types import TracebackType
 
-MIN_BYTES_ACKED = 30_000
-"""Sockets that sent less say nothing yet about their path."""
+MIN_BYTES = 30_000
+"""Sockets that sent (or got) less say nothing yet about their path."""
 
 MARKS_LAST_S = 60.0
 """Marks that no ``sample`` renewed for so long are removed by a later one."""
+
+MARKERS = ("sample_marked", "sweep_marks")
+NUDGERS = ("nudge_receivers",)
+
+LOST_NUDGE = "connections that are there do not notice a larger receive buffer"
+"""What it means that the kernel refuses ``nudge``."""
 
 LOST_MARKS = "each look passes all connections, which takes more time"
 """What it means that the kernel refuses ``again``."""
@@ -39,18 +45,18 @@ class Sockets:
         self.refused = ""
         """Why the kernel cannot do ``again``; empty if it can. Then ``sample``
         leaves no marks, and every look has to be a full one."""
-        try:
-            self._object = _load(path, marks=True)
-        except BpfError as error:
-            self._object = _load(path, marks=False)
-            self.refused = str(error)
+        self.nudge_refused = ""
+        """Why the kernel cannot do ``nudge``; empty if it can."""
+        self._object = self._load(path)
         try:
             _, self._decode = self._object.btf.decoder(SocketSample)
             self._size = self._object.btf.size_of("socket_sample")
             self._prefix_bytes = self._object.btf.size_of("prefix")
             self._target = self._object.variable("target")
-            self._min_sndbuf = self._object.variable("min_sndbuf_bytes")
-            self._object.variable("min_bytes_acked").value = MIN_BYTES_ACKED
+            self._min_buffer = self._object.variable("min_buffer_bytes")
+            self._object.variable("min_bytes").value = MIN_BYTES
+            self._receivers = self._object.variable("receivers")
+            self._nudged = self._object.variable("nudged")
             self._samples = self._object.variable("samples")
             self._skipped = self._object.variable("skipped")
             self._netns_cookie = self._object.variable("netns_cookie")
@@ -65,6 +71,26 @@ class Sockets:
         """How many sockets the last call left out: more than 512 matched."""
         self.marked = False
         """Whether all that the last ``sample`` returned bear marks."""
+
+    def _load(self, path: Path) -> BpfObject:
+        """Load all that this kernel takes. Raises KernelError if it takes none."""
+        try:
+            return _open(path, ())
+        except BpfError as error:
+            refused = str(error)
+        for self.refused, self.nudge_refused in (
+            (refused, ""),
+            ("", refused),
+            (refused, refused),
+        ):
+            left_out = (*(MARKERS if self.refused else ()),)
+            left_out += NUDGERS if self.nudge_refused else ()
+            try:
+                return _open(path, left_out)
+            except BpfError as error:
+                refused = str(error)
+                last = error
+        raise last
 
     def __enter__(self) -> Sockets:
         return self
@@ -82,13 +108,19 @@ class Sockets:
         self._object.close()
 
     def sample(
-        self, prefix: Prefix | None = None, sndbuf_bytes: int = 0, *, mark: bool = False
+        self,
+        prefix: Prefix | None = None,
+        buffer_bytes: int = 0,
+        *,
+        receivers: bool = False,
+        mark: bool = False,
     ) -> tuple[SocketSample, ...]:
         """Look at the senders in the calling thread's network namespace.
 
         Established connections (or those that only the peer has closed) to
         *prefix* (None: to anywhere) whose send buffer has at least
-        *sndbuf_bytes*, and that got 30,000 bytes across. With *mark*, leave a
+        *buffer_bytes*, and that got 30,000 bytes across. Or the *receivers*: the
+        receive buffer and the bytes received count. With *mark*, leave a
         mark on each for ``again``; *marked* tells whether that went well: at
         most 4096 sockets bear one. Raises BpfError.
         """
@@ -97,20 +129,25 @@ class Sockets:
             self._sweep(time.monotonic_ns() - int(MARKS_LAST_S * 1e9))
         self._mark_them.value = mark
         self._unmarked.value = 0
-        samples = self._run("sample_senders", prefix, sndbuf_bytes)
+        samples = self._run("sample_sockets", prefix, buffer_bytes, receivers)
         self.marked = mark and not self._unmarked.value
         return samples
 
     def again(
-        self, cookie: NetnsCookie, prefix: Prefix | None = None, sndbuf_bytes: int = 0
+        self,
+        cookie: NetnsCookie,
+        prefix: Prefix | None = None,
+        buffer_bytes: int = 0,
+        *,
+        receivers: bool = False,
     ) -> tuple[SocketSample, ...]:
-        """Look at the marked senders in the network namespace of *cookie*.
+        """Look at the marked sockets in the network namespace of *cookie*.
 
         As ``sample`` from inside, but without those that came or began to
         match since it last marked them. Raises BpfError.
         """
         self._netns_cookie.value = cookie
-        return self._run("sample_marked", prefix, sndbuf_bytes)
+        return self._run("sample_marked", prefix, buffer_bytes, receivers)
 
     def unmark(self) -> int:
         """Remove all marks and return how many there were."""
@@ -130,11 +167,31 @@ class Sockets:
         self._object.iterate("sweep_marks")
         return self._marks_left.value
 
-    def _run(
-        self, program: str, prefix: Prefix | None, sndbuf_bytes: int
-    ) -> tuple[SocketSample, ...]:
+    def nudge(self, prefix: Prefix, buffer_bytes: int) -> int:
+        """Let receivers here notice that ``tcp_rmem[2]`` was raised.
+
+        Those from *prefix* with a receive buffer of at least *buffer_bytes*, but
+        for those whose application set SO_RCVBUF or SO_RCVLOWAT. Returns how many
+        there were; 0 where the kernel cannot (before 6.0). Raises BpfError.
+        """
+        if self.nudge_refused:
+            return 0
+        self._nudged.value = 0
+        self._prepare(prefix, buffer_bytes, receivers=True)
+        self._object.iterate("nudge_receivers")
+        return self._nudged.value
+
+    def _prepare(
+        self, prefix: Prefix | None, buffer_bytes: int, *, receivers: bool
+    ) -> None:
         self._target.raw = self._pack(prefix)
-        self._min_sndbuf.value = sndbuf_bytes
+        self._min_buffer.value = buffer_bytes
+        self._receivers.value = receivers
+
+    def _run(
+        self, program: str, prefix: Prefix | None, buffer_bytes: int, receivers: bool
+    ) -> tuple[SocketSample, ...]:
+        self._prepare(prefix, buffer_bytes, receivers=receivers)
         self._samples.value = 0
         self._skipped.value = 0
         data = self._object.iterate(program)
@@ -148,18 +205,16 @@ class Sockets:
         return struct.pack("=HH16s", prefix.family, prefix.length, prefix.address)
 
 
-def _load(path: Path, *, marks: bool) -> BpfObject:
-    """Load the object, with or without what needs marks. Raises KernelError."""
+def _open(path: Path, left_out: tuple[str, ...]) -> BpfObject:
+    """Load the object without the programs *left_out*. Raises KernelError."""
     bpf = BpfObject(path)
-    walkers = ("sample_marked", "sweep_marks")
     try:
-        if not marks:
-            bpf.set_constant("has_marks", 0)
-            for name in walkers:
-                bpf.disable(name)
+        bpf.set_constant("has_marks", not left_out or MARKERS[0] not in left_out)
+        for name in left_out:
+            bpf.disable(name)
         bpf.load()
-        if marks:
-            for name in walkers:
+        for name in MARKERS:
+            if name not in left_out:
                 bpf.attach(name, over="marks")
     except BaseException:
         bpf.close()

@@ -3,7 +3,7 @@
 Several looks at every socket of a path make a *slice* of at least two round
 trips, five valid slices make an *epoch*. A slice in which many looks found loss
 recovery is void: it tells of the loss, not of the limit. What a look is made of
-is another matter: ``policy.sender`` tells it for senders.
+is another matter: ``policy.sender`` and ``policy.receiver`` tell it.
 """
 
 from __future__ import annotations
@@ -38,10 +38,17 @@ class LimitedBy(enum.Enum):
     """What holds a connection back at one instant."""
 
     SNDBUF = "our send buffer"
+    RCVBUF = "our receive buffer"
+    WINDOW_SCALE = "the window scale"
+    SENDER = "the sender or the path"
     PEER_WINDOW = "the peer's window"
     APPLICATION = "the application"
     PATH = "the path"
     LOSS = "loss"
+
+
+HELD_BACK = frozenset({LimitedBy.SNDBUF, LimitedBy.RCVBUF})
+"""What a larger limit of ours could cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +106,17 @@ class Epoch:
 
     @property
     def hit(self) -> float:
-        """Share of looks that found a socket limited by our send buffer.
+        """Share of looks that found a socket limited by our buffer.
 
         Of a murky epoch, the share of the looks between the losses.
         """
         looks = self.looks
         total = looks.total() - (looks[LimitedBy.LOSS] if self.murky else 0)
-        return looks[LimitedBy.SNDBUF] / max(1, total)
+        return sum(looks[cause] for cause in HELD_BACK) / max(1, total)
 
     @property
     def starved(self) -> frozenset[int]:
-        """Sockets that were limited by our send buffer at least once."""
+        """Sockets that were limited by our buffer at least once."""
         return frozenset().union(*(s.starved for s in self.slices))
 
     @property
@@ -266,7 +273,7 @@ def _slice(
     return Slice(
         moved=moved,
         looks=Counter(look.cause for look in looks),
-        starved=frozenset(k.cookie for k in looks if k.cause is LimitedBy.SNDBUF),
+        starved=frozenset(k.cookie for k in looks if k.cause in HELD_BACK),
         srtt_us=median(last[c].srtt_us for c in moved),
         min_rtt_us=median(last[c].min_rtt_us for c in moved),
         seconds=seconds,

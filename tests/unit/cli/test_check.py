@@ -39,7 +39,7 @@ class FakeLoader:
 
 
 class FakeSockets:
-    refused = ""
+    refused = nudge_refused = ""
     error: KernelError | None = None
 
     def __enter__(self) -> FakeSockets:

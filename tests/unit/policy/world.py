@@ -1,7 +1,8 @@
-"""A synthetic world: senders on one path, looked at as the sampler would.
+"""A synthetic world: connections on one path, looked at as the sampler would.
 
-Each sender is held to the smaller of its share of the path and what its send
-buffer lets it keep in flight. All in plain arithmetic, with seeded noise.
+Each is held to the smaller of its share of the path and what its send buffer, or
+with *receivers* its receive buffer, lets it keep in flight. All in plain
+arithmetic, with seeded noise.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class World:
     now_s: float = 0.0
     acked: dict[int, float] = field(default_factory=dict)
     first_cookie: int = 1
+    receivers: bool = False
+    unread: float = 0.0  # share of the window that waits for the application
+    wscale: int = 14
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -48,6 +52,8 @@ class World:
 
     def goodput(self) -> float:
         held = min(self.limit * KEPT, self.peer_window) / self.rtt_s
+        if self.receivers:
+            held = self.window() / self.rtt_s
         return min(self.share(), held, self.app_rate)
 
     def starved(self) -> bool:
@@ -95,4 +101,20 @@ class World:
             retransmitted_segments=0,
             ca_state=3 if lossy else 0,
             userlocks=0,
+            bytes_received=int(self.acked[cookie]) + self.unread_bytes(),
+            unread_bytes=self.unread_bytes(),
+            rcvbuf_bytes=self.limit,
+            rcv_wnd_bytes=self.window(),
+            rcv_wscale=self.wscale,
+            rcv_rtt_us=int(self.rtt_s * 1e6),
+            rcvlowat_bytes=1,
+            ooo_segments=int(lossy and self.random.random() * 1e6),
+            cwnd_age_jiffies=jiffies,
         )
+
+    def window(self) -> int:
+        """What a receiver announces."""
+        return min(int(self.limit * KEPT), 65535 << self.wscale)
+
+    def unread_bytes(self) -> int:
+        return int(self.unread * self.window())

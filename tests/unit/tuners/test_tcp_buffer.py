@@ -31,14 +31,13 @@ from bpftune.model import (
     Yielded,
 )
 from bpftune.tuners import tcp_buffer
-from bpftune.tuners.tcp_buffer import CannotOptIn, TcpBuffer, say
-from bpftune.tuners.tcp_buffer.send import (
+from bpftune.tuners.tcp_buffer import CannotOptIn, SndbufLimited, TcpBuffer, say
+from bpftune.tuners.tcp_buffer.side import (
     FIRST_DOUBT_S,
     FIRST_PATIENCE,
     MOST_PATHS,
     MOST_WATCHED,
-    UNUSED,
-    SndbufLimited,
+    SENDERS,
 )
 from tests.unit.fakes import FOUND, HOST, MIB, RED, TCP_WMEM, facts, prefix, wmem
 from tests.unit.policy.world import KEPT, World
@@ -130,7 +129,7 @@ class Run:
             for wake in self.agenda.due_wakes(self.now_s):
                 self.tell(Woken(HOST.cookie, wake.name))
             for due in self.agenda.due_looks(self.now_s):
-                seen = self.look(due.watch.prefix, due.watch.sndbuf_bytes)
+                seen = self.look(due.watch.prefix, due.watch.buffer_bytes)
                 self.tell(Sampled(HOST.cookie, due.watch.prefix, tuple(seen), due.left))
             times = [end_s, self.agenda.next_s() or end_s]
             self.now_s = min([*times, hint_s] if hints else times)
@@ -277,7 +276,7 @@ def test_a_refused_second_step_keeps_the_first_that_paid() -> None:
     run.go_on(60)
     assert run.path == [("change", 8)]
     assert [keep.proved for keep in run.keeps] == [True]
-    assert not run.tuner.senders[HOST.cookie].climbing(other_than=FAR)
+    assert not run.tuner.namespaces[HOST.cookie].senders.climbing(other_than=FAR)
 
 
 def test_the_refusal_of_another_value_or_tunable_ends_nothing() -> None:
@@ -299,24 +298,24 @@ def test_what_is_the_admins_ends_all_looks_and_is_forgotten() -> None:
         Watch(NEAR, 0, 0),
         Watch(FAR, 0, 0),
     }
-    assert run.tuner.senders == {}
+    assert run.tuner.namespaces == {}
     changes = len(run.changes)
     run.go_on(60)
     assert len(run.changes) == changes
-    assert run.tuner.senders == {}
+    assert run.tuner.namespaces == {}
 
 
 def test_another_tunable_of_the_admins_is_no_concern() -> None:
     run = Run({NEAR: starving()})
     run.hint()
     run.tell(Yielded(HOST.cookie, Tunable("net.ipv4.tcp_rmem")))
-    assert NEAR in run.tuner.senders[HOST.cookie].paths
+    assert NEAR in run.tuner.namespaces[HOST.cookie].senders.paths
 
 
 def test_a_look_that_was_on_its_way_as_all_was_forgotten_is_the_last() -> None:
     run = Run({NEAR: starving()})
     assert run.tell(Sampled(HOST.cookie, NEAR, (), 5)) == [Watch(NEAR, 0, 0)]
-    assert run.tuner.senders == {}
+    assert run.tuner.namespaces == {}
 
 
 def test_where_the_sysctl_does_not_exist_nothing_is_done() -> None:
@@ -324,8 +323,8 @@ def test_where_the_sysctl_does_not_exist_nothing_is_done() -> None:
     nothing = replace(facts(), values={}, found={})
     hint = SndbufLimited(HOST.cookie, NEAR, 4 * MIB, 200_000)
     assert list(tuner.event_handler(hint, nothing)) == []
-    assert list(tuner.event_handler(Woken(HOST.cookie, UNUSED), nothing)) == []
-    assert tuner.senders == {}
+    assert list(tuner.event_handler(Woken(HOST.cookie, SENDERS.unused), nothing)) == []
+    assert tuner.namespaces == {}
 
 
 # --- an unused limit ---------------------------------------------------------
@@ -397,7 +396,7 @@ def test_nothing_shrinks_while_a_path_climbs() -> None:
 def test_what_the_admin_has_is_not_checked_for_use() -> None:
     run = grown()
     run.yielded = True
-    assert run.tell(Woken(HOST.cookie, UNUSED)) == []
+    assert run.tell(Woken(HOST.cookie, SENDERS.unused)) == []
 
 
 # --- older connections -------------------------------------------------------
@@ -405,7 +404,8 @@ def test_what_the_admin_has_is_not_checked_for_use() -> None:
 
 def test_connections_older_than_us_are_looked_for_everywhere_at_the_start() -> None:
     assert list(TcpBuffer().init(facts())) == [
-        Survey("survey_senders", everywhere=True)
+        Survey("survey_senders", everywhere=True),
+        Survey("survey_receivers", everywhere=True),
     ]
 
 
@@ -417,7 +417,7 @@ def test_where_the_kernel_cannot_call_us_back_we_look_once_a_minute() -> None:
     assert list(tuner.event_handler(woken, facts(netns=RED))) == [
         Survey("survey_senders")
     ]
-    assert tuner.senders == {}
+    assert tuner.namespaces == {}
 
 
 # --- memory of its own -------------------------------------------------------
@@ -429,7 +429,7 @@ def test_a_flood_of_namespaces_takes_bounded_memory() -> None:
         netns = Netns(NetnsCookie(100 + number))
         hint = SndbufLimited(netns.cookie, NEAR, 4 * MIB, 1000)
         tuner.event_handler(hint, facts(netns=netns))
-    assert len(tuner.senders) == tcp_buffer.MOST_NAMESPACES == 4096
+    assert len(tuner.namespaces) == tcp_buffer.MOST_NAMESPACES == 4096
 
 
 def test_a_flood_of_destinations_takes_bounded_memory() -> None:
@@ -438,7 +438,7 @@ def test_a_flood_of_destinations_takes_bounded_memory() -> None:
         run.hint(prefix(number))
         for _ in range(20):  # nobody is there: it is given up at once
             run.tell(Sampled(HOST.cookie, prefix(number), (), 9))
-    paths = run.tuner.senders[HOST.cookie].paths
+    paths = run.tuner.namespaces[HOST.cookie].senders.paths
     assert len(paths) == MOST_PATHS == 64
     assert list(paths)[-1] == prefix(4 * MOST_PATHS - 1)
 
@@ -454,7 +454,7 @@ def test_a_flood_of_namespaces_does_not_make_us_forget_a_climb(
         netns = Netns(NetnsCookie(number))
         hint = SndbufLimited(netns.cookie, FAR, 4 * MIB, 1000)
         run.tuner.event_handler(hint, facts(netns=netns))
-    assert len(run.tuner.senders) == 10
+    assert len(run.tuner.namespaces) == 10
     run.go_on(40)
     assert [keep.proved for keep in run.keeps] == [True, True]
 
@@ -476,7 +476,7 @@ def test_a_namespace_that_ended_is_forgotten_and_others_are_not() -> None:
     hint = SndbufLimited(RED.cookie, NEAR, 4 * MIB, 200_000)
     run.tuner.event_handler(hint, facts(netns=RED))
     run.tell(NetnsGone(HOST.cookie))
-    assert list(run.tuner.senders) == [RED.cookie]
+    assert list(run.tuner.namespaces) == [RED.cookie]
 
 
 # --- what is said ------------------------------------------------------------

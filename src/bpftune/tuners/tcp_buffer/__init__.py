@@ -1,15 +1,15 @@
 """Size TCP buffers to what connections provably need.
 
-The kernel sizes each socket's send buffer by itself, up to
-``net.ipv4.tcp_wmem[2]``. A connection over a path with a larger
-bandwidth-delay product is held back by that limit, and nothing says so. This
+The kernel sizes each socket's buffers by itself, up to ``net.ipv4.tcp_wmem[2]``
+and ``net.ipv4.tcp_rmem[2]``. A connection over a path with a larger
+bandwidth-delay product is held back by these limits, and nothing says so. This
 tuner notices, doubles the limit, measures the same sockets before and after,
 and keeps only what paid.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bpftune.model import (
@@ -17,26 +17,45 @@ from bpftune.model import (
     Facts,
     NetnsCookie,
     NetnsGone,
+    Prefix,
     Rejected,
     Request,
     Sampled,
     Survey,
+    Tunable,
     Tuner,
     Wake,
-    Watch,
     Woken,
     Yielded,
 )
 from bpftune.tuners import beside
-from bpftune.tuners.tcp_buffer import send
-from bpftune.tuners.tcp_buffer.send import TCP_WMEM, Senders, SndbufLimited
+from bpftune.tuners.tcp_buffer import side
+from bpftune.tuners.tcp_buffer.side import RECEIVERS, SENDERS, Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_NAMESPACES = 4096
-SURVEY = "survey_senders"
+SURVEY_SENDERS, SURVEY_RECEIVERS = "survey_senders", "survey_receivers"
 SURVEY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SndbufLimited(Event):
+    """A sender looked held back by ``tcp_wmem[2]`` at the end of a round trip."""
+
+    prefix: Prefix
+    limit_bytes: int
+    min_rtt_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RcvbufLimited(Event):
+    """A receiver's buffer has grown to ``tcp_rmem[2]``."""
+
+    prefix: Prefix
+    limit_bytes: int
+    min_rtt_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,65 +63,134 @@ class CannotOptIn(Event):
     """The kernel cannot call us back for sockets older than the daemon."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """There are connections over a path that is not short."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is known of one network namespace."""
+
+    senders: Paths = field(default_factory=lambda: Paths(SENDERS))
+    receivers: Paths = field(default_factory=lambda: Paths(RECEIVERS))
+    surveying: bool = False  # a pass over the receivers is due
+
+    def climbing(self) -> bool:
+        """Tell if a limit is on trial there."""
+        return self.senders.climbing() or self.receivers.climbing()
+
+    def of(self, receivers: bool) -> Paths:
+        """Return one side."""
+        return self.receivers if receivers else self.senders
+
+    def put(self, paths: Paths) -> Sides:
+        """Return both, with *paths* instead of that side's."""
+        if paths.side.receivers:
+            return replace(self, receivers=paths)
+        return replace(self, senders=paths)
+
+
+Answer = tuple[Sides, "list[Request]"]
+
+
 class TcpBuffer(Tuner):
-    """Keeps the state of each network namespace; the decisions are in ``send``."""
+    """Keeps the state of each network namespace; the decisions are in ``side``."""
 
     def __init__(self) -> None:
         """Name the BPF programs and what goes without them."""
         super().__init__(
             name="tcp_buffer",
-            summary="Size TCP send buffers to what connections provably need",
-            tunables=(TCP_WMEM,),
-            events=(SndbufLimited, CannotOptIn),
+            summary="Size TCP buffers to what connections provably need",
+            tunables=(SENDERS.tunable, RECEIVERS.tunable),
+            events=(SndbufLimited, RcvbufLimited, CannotOptIn, Connected),
             bpf_object=beside(__file__, "tcp_buffer.bpf.o"),
             losses={
                 "watch_senders": "connections that are short of send buffer are "
                 "found once a minute only, by a pass over sockets",
-                SURVEY: "connections older than the daemon are not looked after",
+                "watch_receivers": "connections that are short of receive buffer are "
+                "found once a minute only, by a pass over sockets",
+                SURVEY_SENDERS: "connections older than the daemon are not looked "
+                "after as senders",
+                SURVEY_RECEIVERS: "connections that stay short of receive buffer are "
+                "not found",
             },
         )
-        self.senders: dict[NetnsCookie, Senders] = {}
+        self.namespaces: dict[NetnsCookie, Sides] = {}
 
     def init(self, facts: Facts) -> Iterable[Request]:
         """Find the connections that were there before us."""
         del facts
-        return [Survey(SURVEY, everywhere=True)]
+        return [
+            Survey(SURVEY_SENDERS, everywhere=True),
+            Survey(SURVEY_RECEIVERS, everywhere=True),
+        ]
 
     def event_handler(self, event: Event, facts: Facts) -> Iterable[Request]:
         """Pass *event* to the side it concerns and remember the new state."""
-        if isinstance(event, CannotOptIn):
-            return [Wake(SURVEY, SURVEY_S)]
-        if isinstance(event, Woken) and event.name == SURVEY:
-            return [Survey(SURVEY)]
-        state = self.senders.pop(event.netns_cookie, Senders())
+        state = self.namespaces.pop(event.netns_cookie, Sides())
         state, requests = _decide(state, event, facts)
-        if state != Senders():
-            self.senders[event.netns_cookie] = state
-            if len(self.senders) > MOST_NAMESPACES:
-                del self.senders[self._least_missed()]
+        if state != Sides():
+            self.namespaces[event.netns_cookie] = state
+            if len(self.namespaces) > MOST_NAMESPACES:
+                del self.namespaces[self._least_missed()]
         return requests
 
     def _least_missed(self) -> NetnsCookie:
         """Return the namespace heard of longest ago in which nothing climbs."""
-        idle = (c for c, s in self.senders.items() if not s.climbing())
-        return next(idle, next(iter(self.senders)))
+        idle = (c for c, s in self.namespaces.items() if not s.climbing())
+        return next(idle, next(iter(self.namespaces)))
 
 
-def _decide(state: Senders, event: Event, facts: Facts) -> send.Answer:
+def _decide(state: Sides, event: Event, facts: Facts) -> Answer:
     """Pass *event* to the function for it; anything else changes nothing."""
     match event:
-        case SndbufLimited():
-            return send.on_hint(state, event, facts)
-        case Sampled():
-            return send.on_sampled(state, event, facts)
-        case Woken(name=send.UNUSED):
-            return send.on_wake(state, facts)
-        case Rejected(tunable=tunable, value=value) if tunable == TCP_WMEM:
-            return send.on_refused(state, value, facts)
-        case Yielded(tunable=tunable) if tunable == TCP_WMEM:
-            return Senders(), [Watch(prefix, 0, 0) for prefix in state.paths]
+        case CannotOptIn():
+            return state, [Wake(SURVEY_SENDERS, SURVEY_S)]
+        case Woken(name=name) if name == SURVEY_SENDERS:
+            return state, [Survey(SURVEY_SENDERS)]
+        case Connected():
+            # A receiver held at its window gives no sign of it: look at all of
+            # them once a minute, as long as there are any.
+            due = [] if state.surveying else [Wake(SURVEY_RECEIVERS, SURVEY_S)]
+            return replace(state, surveying=True), list[Request](due)
+        case Woken(name=name) if name == SURVEY_RECEIVERS:
+            return replace(state, surveying=False), [Survey(SURVEY_RECEIVERS)]
+    return _one_side(state, event, facts)
+
+
+def _one_side(state: Sides, event: Event, facts: Facts) -> Answer:
+    match event:
+        case SndbufLimited(prefix=prefix, min_rtt_us=rtt_us):
+            answer = side.on_hint(state.senders, prefix, rtt_us, facts)
+        case RcvbufLimited(prefix=prefix, min_rtt_us=rtt_us):
+            answer = side.on_hint(state.receivers, prefix, rtt_us, facts)
+        case Sampled(receivers=receivers):
+            answer = side.on_sampled(state.of(receivers), event, facts)
+        case Woken(name=SENDERS.unused):
+            answer = side.on_wake(state.senders, facts)
+        case Woken(name=RECEIVERS.unused):
+            answer = side.on_wake(state.receivers, facts)
+        case Rejected(tunable=SENDERS.tunable, value=value):
+            answer = side.on_refused(state.senders, value, facts)
+        case Rejected(tunable=RECEIVERS.tunable, value=value):
+            answer = side.on_refused(state.receivers, value, facts)
+        case Yielded(tunable=tunable):
+            return _forget(state, tunable)
         case NetnsGone():
-            state = Senders()
+            return Sides(), []
+        case _:
+            return state, []
+    paths, requests = answer
+    return state.put(paths), requests
+
+
+def _forget(state: Sides, tunable: Tunable) -> Answer:
+    """Drop all plans for what is the admin's now."""
+    for paths in (state.senders, state.receivers):
+        if paths.tunable == tunable:
+            ends = [paths.watch(prefix, 0, 0) for prefix in paths.paths]
+            return state.put(Paths(paths.side)), list[Request](ends)
     return state, []
 
 

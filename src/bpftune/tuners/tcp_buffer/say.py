@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpftune.policy.epoch import Epoch, LimitedBy
@@ -24,33 +25,61 @@ def gained(gain: Estimate) -> str:
     return f"{percent(gain.value)} ± {math.expm1(2 * gain.error):.0%}"
 
 
-def short_of_buffer(prefix: Prefix, verdict: Raise) -> str:
-    """Say why the limit is doubled."""
-    epoch = verdict.epoch
-    total = len(epoch.sockets | epoch.starved)
-    sentence = (
-        f"{len(epoch.starved)} of {total} sockets to {prefix} were held back by it "
-        f"in {epoch.hit:.0%} of looks"
-    )
-    if verdict.gain is not None:
-        sentence += f"; the last doubling gained {gained(verdict.gain)}, not yet proved"
-    return sentence
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Sentences about the sockets of one destination, senders or *receivers*."""
 
+    prefix: Prefix
+    receivers: bool = False
 
-def kept(prefix: Prefix, verdict: Kept) -> str:
-    """Say why a value stays."""
-    before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s
-    if not verdict.proved:
-        return (
-            f"it ended the shortage of sockets to {prefix}; a gain is not proved "
-            f"({gained(verdict.gain)})"
+    @property
+    def peers(self) -> str:
+        """Say which sockets."""
+        return f"{'from' if self.receivers else 'to'} {self.prefix}"
+
+    def short_of_buffer(self, verdict: Raise) -> str:
+        """Say why the limit is doubled."""
+        epoch = verdict.epoch
+        total = len(epoch.sockets | epoch.starved)
+        sentence = (
+            f"{len(epoch.starved)} of {total} sockets {self.peers} were held back by "
+            f"it in {epoch.hit:.0%} of looks"
         )
-    least = verdict.gain.value - 2 * verdict.gain.error
-    delay = verdict.after.srtt_us - verdict.before.srtt_us
+        if verdict.gain is not None:
+            gain = gained(verdict.gain)
+            sentence += f"; the last doubling gained {gain}, not yet proved"
+        return sentence
+
+    def kept(self, verdict: Kept) -> str:
+        """Say why a value stays."""
+        before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s
+        if not verdict.proved:
+            sentence = (
+                f"it ended the shortage of sockets {self.peers}; a gain is not proved "
+                f"({gained(verdict.gain)})"
+            )
+            return sentence + window_scale(verdict.after)
+        least = verdict.gain.value - 2 * verdict.gain.error
+        goodput = "goodput" if self.receivers else "goodput per busy second"
+        sentence = (
+            f"{goodput} {self.peers} rose {percent(verdict.gain.value)} "
+            f"(at least {percent(least)}, not randomised), {rate_words(before)} to "
+            f"{rate_words(after)}"
+        )
+        if not self.receivers:  # whose own round trips are not measured
+            delay = verdict.after.srtt_us - verdict.before.srtt_us
+            sentence += f", round trip {delay / 1000:+.0f} ms"
+        return sentence + window_scale(verdict.after)
+
+
+def window_scale(epoch: Epoch) -> str:
+    """Say that connections reached what their handshake allows, if they did."""
+    looks = epoch.looks
+    if looks[LimitedBy.WINDOW_SCALE] <= looks.total() // 2:
+        return ""
     return (
-        f"goodput per busy second to {prefix} rose {percent(verdict.gain.value)} "
-        f"(at least {percent(least)}, not randomised), {rate_words(before)} to "
-        f"{rate_words(after)}, round trip {delay / 1000:+.0f} ms"
+        "; these connections are at the largest window that the window scale of "
+        "their handshake allows, only new ones can have more"
     )
 
 

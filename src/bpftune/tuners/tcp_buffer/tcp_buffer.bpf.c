@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Notice TCP senders that net.ipv4.tcp_wmem seems to hold back.
+/* Notice TCP senders that net.ipv4.tcp_wmem seems to hold back, and receivers
+ * that may be held back by net.ipv4.tcp_rmem.
  *
  * A hint only: the daemon then looks closer. Nothing runs per packet or ACK:
  * the kernel calls back once per round trip, and not at all on paths shorter
@@ -10,6 +11,7 @@
 #define SECOND		1000000000ULL
 #define HINT_EVERY	(5 * SECOND)
 #define LEAST_RTT_US	1000
+#define MIN_BYTES	30000	/* less says nothing yet about a path */
 
 const volatile __u32 no_cgroup2;	/* there is nobody to call back */
 
@@ -23,6 +25,21 @@ struct sndbuf_limited {
 
 /* We cannot be called back for the sockets here, so look at them regularly. */
 struct cannot_opt_in {
+	__u64 netns_cookie;
+};
+
+/* A receiver's buffer has grown to tcp_rmem[2]; whether that holds it back is
+ * another question.
+ */
+struct rcvbuf_limited {
+	__u64 netns_cookie;
+	struct prefix prefix;
+	__u32 limit_bytes;
+	__u32 min_rtt_us;
+};
+
+/* There are connections over a path that is not short. */
+struct connected {
 	__u64 netns_cookie;
 };
 
@@ -49,6 +66,42 @@ static __always_inline bool is_held_back(struct tcp_sock *tp, __u32 limit)
 	return !(BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_SNDBUF_LOCK);
 }
 
+static __always_inline __u64 path_key(struct net *net, struct prefix *prefix)
+{
+	__u64 key = *(__u64 *)prefix->address ^ (__u64)prefix->family << 56;
+
+	return (key ^ net->net_cookie * 0x9e3779b97f4a7c15ULL) *
+	       0xff51afd7ed558ccdULL;
+}
+
+static __always_inline void tell_connected(struct net *net)
+{
+	__u64 cookie = net->net_cookie;
+
+	if (due(~cookie, 30 * SECOND))
+		emit(struct connected, .netns_cookie = cookie);
+}
+
+static __always_inline void hint_receiver(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+	struct net *net = sk->__sk_common.skc_net.net;
+	__u32 limit = net->ipv4.sysctl_tcp_rmem[2];
+	struct prefix prefix = {};
+
+	if ((__u32)sk->sk_rcvbuf < limit - limit / 50 ||
+	    tp->bytes_received < MIN_BYTES || tp->rtt_min.s[0].v < LEAST_RTT_US ||
+	    BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_RCVBUF_LOCK ||
+	    !destination_prefix(sk, &prefix) ||
+	    !due(~path_key(net, &prefix), HINT_EVERY))
+		return;
+	emit(struct rcvbuf_limited,
+	     .netns_cookie = net->net_cookie,
+	     .prefix = prefix,
+	     .limit_bytes = limit,
+	     .min_rtt_us = tp->rtt_min.s[0].v);
+}
+
 static __always_inline void hint(struct tcp_sock *tp)
 {
 	struct sock *sk = (struct sock *)tp;
@@ -59,8 +112,7 @@ static __always_inline void hint(struct tcp_sock *tp)
 
 	if (!is_held_back(tp, limit) || !destination_prefix(sk, &prefix))
 		return;
-	key = *(__u64 *)prefix.address ^ (__u64)prefix.family << 56;
-	key = (key ^ net->net_cookie * 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL;
+	key = path_key(net, &prefix);
 	if (!due(key, HINT_EVERY))
 		return;
 	emit(struct sndbuf_limited,
@@ -78,9 +130,13 @@ int watch_senders(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		if (ctx->srtt_us >> 3 >= LEAST_RTT_US)
-			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-						       BPF_SOCK_OPS_RTT_CB_FLAG);
+		if (ctx->srtt_us >> 3 < LEAST_RTT_US)
+			return 1;
+		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+					       BPF_SOCK_OPS_RTT_CB_FLAG);
+		tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
+		if (tp)
+			tell_connected(((struct sock *)tp)->__sk_common.skc_net.net);
 		return 1;
 	case BPF_SOCK_OPS_RTT_CB:
 		/* The handshake was slow but the path is not: without this a
@@ -125,5 +181,34 @@ int survey_senders(struct bpf_iter__tcp *ctx)
 	if (due(net->net_cookie, 30 * SECOND))
 		emit(struct cannot_opt_in, .netns_cookie = net->net_cookie);
 	hint(tp);
+	return 0;
+}
+
+/* The kernel is about to enlarge a receive buffer (since 6.16): a few times for a
+ * connection, while it speeds up. One held at its window is seen no more.
+ */
+SEC("tp_btf/tcp_rcvbuf_grow")
+int BPF_PROG(watch_receivers, struct sock *sk)
+{
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock((struct sock_common *)sk);
+
+	if (tp)
+		hint_receiver(tp);
+	return 0;
+}
+
+SEC("iter/tcp")
+int survey_receivers(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *common = ctx->sk_common;
+	struct tcp_sock *tp;
+
+	if (!common || common->skc_state != TCP_ESTABLISHED)
+		return 0;
+	tp = bpf_skc_to_tcp_sock(common);
+	if (!tp || tp->rtt_min.s[0].v < LEAST_RTT_US)
+		return 0;
+	tell_connected(common->skc_net.net);
+	hint_receiver(tp);
 	return 0;
 }

@@ -1,8 +1,8 @@
-"""The send side: the maximum of ``net.ipv4.tcp_wmem``.
+"""One side of TCP buffers: the maximum of ``tcp_wmem``, or of ``tcp_rmem``.
 
 A hint from BPF starts looks at the sockets of one destination; epochs of looks
 go to ``policy.limit``, whose verdicts become requests here. All functions take
-the state of one network namespace and return the next.
+the state of one side in one network namespace and return the next.
 """
 
 from __future__ import annotations
@@ -12,25 +12,29 @@ from typing import TYPE_CHECKING
 
 from bpftune.model import (
     Change,
-    Event,
     Facts,
     Keep,
+    Nudge,
     Prefix,
     Request,
     Sampled,
+    SocketSample,
     Tunable,
     Wake,
     Watch,
 )
-from bpftune.policy import limit
-from bpftune.policy.epoch import LOOKS_PER_SLICE, Gathering, gather, slice_seconds
-from bpftune.policy.sender import look_at
+from bpftune.policy import limit, receiver, sender
+from bpftune.policy.epoch import (
+    LOOKS_PER_SLICE,
+    Gathering,
+    Look,
+    gather,
+    slice_seconds,
+)
 from bpftune.tuners.tcp_buffer import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-TCP_WMEM = Tunable("net.ipv4.tcp_wmem")
 
 MOST_PATHS = 64
 MOST_WATCHED = 4
@@ -39,24 +43,36 @@ FIRST_PATIENCE = 10  # checks of a minute each before an unused limit shrinks
 LONGEST_PATIENCE = 24 * 60
 FIRST_DOUBT_S = 10.0
 LONGEST_DOUBT_S = 3600.0
-UNUSED = "unused"  # the name of the timer that looks for an unused limit
+
+Samples = tuple[SocketSample, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class SndbufLimited(Event):
-    """A sender looked held back by ``tcp_wmem[2]`` at the end of a round trip."""
+class Side:
+    """What differs between senders and receivers.
 
-    prefix: Prefix
-    limit_bytes: int
-    min_rtt_us: int
+    *unused* names the timer that looks for a limit that nobody needs.
+    """
+
+    tunable: Tunable
+    receivers: bool
+    unused: str
+
+
+SENDERS = Side(Tunable("net.ipv4.tcp_wmem"), receivers=False, unused="unused wmem")
+RECEIVERS = Side(Tunable("net.ipv4.tcp_rmem"), receivers=True, unused="unused rmem")
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """One destination: the climb, the epoch in the making, and our doubts."""
+    """One destination: the climb, the epoch in the making, and our doubts.
+
+    *recent*: the last samples of each receiver, for its rate.
+    """
 
     path: limit.Path = field(default_factory=limit.Path)
     gathering: Gathering = field(default_factory=Gathering)
+    recent: Mapping[int, Samples] = field(default_factory=dict)
     watching: bool = False
     every_s: float = 0.0
     doubt_s: float = FIRST_DOUBT_S
@@ -64,19 +80,29 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Senders:
-    """What is known of one network namespace's senders."""
+class Paths:
+    """What is known of one side in one network namespace."""
 
+    side: Side = SENDERS
     paths: Mapping[Prefix, Watched] = field(default_factory=dict)
     unused_checks: int = 0
     patience: int = FIRST_PATIENCE
     shrank: bool = False
 
+    @property
+    def tunable(self) -> Tunable:
+        """Whose third number is the limit."""
+        return self.side.tunable
+
+    def may_change(self, facts: Facts) -> bool:
+        """Tell if the tunable exists there and is not the admin's."""
+        return self.tunable in facts.values and self.tunable not in facts.yielded
+
     def climbing(self, other_than: Prefix | None = None) -> bool:
         """Tell if a path, or another path than this, holds the limit."""
         return any(w.path.climb for p, w in self.paths.items() if p != other_than)
 
-    def put(self, prefix: Prefix, watched: Watched) -> Senders:
+    def put(self, prefix: Prefix, watched: Watched) -> Paths:
         """Remember *watched*, most recent last; forget the oldest idle ones."""
         paths = {p: w for p, w in self.paths.items() if p != prefix}
         paths[prefix] = watched
@@ -85,37 +111,60 @@ class Senders:
                 del paths[old]
         return replace(self, paths=paths)
 
+    def watch(
+        self, prefix: Prefix | None, every_s: float, count: int, buffer_bytes: int = 0
+    ) -> Watch:
+        """Return the request to look at this side's sockets."""
+        return Watch(prefix, every_s, count, buffer_bytes, self.side.receivers)
 
-Answer = tuple[Senders, list[Request]]
+
+Answer = tuple[Paths, list[Request]]
 
 
-def on_hint(state: Senders, event: SndbufLimited, facts: Facts) -> Answer:
-    """Look closer at a destination whose sender seems short of buffer."""
-    watched = state.paths.get(event.prefix, Watched())
+def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answer:
+    """Look closer at a destination whose connection seems short of buffer."""
+    watched = state.paths.get(prefix, Watched())
     waiting = max(watched.path.wait_until_s, watched.deaf_until_s)
     busy = sum(w.watching for w in state.paths.values()) >= MOST_WATCHED
-    known = TCP_WMEM in facts.values and TCP_WMEM not in facts.yielded
-    if not known or watched.watching or busy or facts.now_s < waiting:
+    may = state.may_change(facts)
+    if not may or watched.watching or busy or facts.now_s < waiting:
         return state, []
-    every_s = slice_seconds(event.min_rtt_us) / LOOKS_PER_SLICE
-    watched = replace(watched, watching=True, every_s=every_s, gathering=Gathering())
-    return state.put(event.prefix, watched), [Watch(event.prefix, every_s, LOOKS_ASKED)]
+    every_s = slice_seconds(min_rtt_us) / LOOKS_PER_SLICE
+    watched = replace(_afresh(watched), watching=True, every_s=every_s)
+    return state.put(prefix, watched), [state.watch(prefix, every_s, LOOKS_ASKED)]
 
 
-def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
+def _afresh(watched: Watched) -> Watched:
+    """Forget the epoch in the making."""
+    return replace(watched, gathering=Gathering(), recent={})
+
+
+def _looks(
+    side: Side, watched: Watched, sockets: Samples, ceiling: int
+) -> tuple[Watched, tuple[Look, ...]]:
+    """Tell what holds each socket back."""
+    if not side.receivers:
+        return watched, tuple(sender.look_at(one, ceiling) for one in sockets)
+    recent = {
+        one.cookie: (*watched.recent.get(one.cookie, ()), one)[-LOOKS_PER_SLICE - 1 :]
+        for one in sockets
+    }
+    looks = tuple(receiver.look_at(samples, ceiling) for samples in recent.values())
+    return replace(watched, recent=recent), looks
+
+
+def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     """Take in one look at the sockets of a destination."""
     if event.prefix is None:
         return _on_unused_check(state, event, facts)
     watched = state.paths.get(event.prefix)
-    known = TCP_WMEM in facts.values and TCP_WMEM not in facts.yielded
-    if watched is None or not watched.watching or not known:
-        return state, [Watch(event.prefix, 0, 0)]
+    if watched is None or not watched.watching or not state.may_change(facts):
+        return state, [state.watch(event.prefix, 0, 0)]
     path, now_s = watched.path, facts.now_s
     if path.climb and now_s < path.climb.settle_until_s:
-        watched = replace(watched, gathering=Gathering())
-        return _renewed(state, event, watched)
-    ceiling = facts.values[TCP_WMEM][2]
-    looks = tuple(look_at(socket, ceiling) for socket in event.sockets)
+        return _renewed(state, event, _afresh(watched))
+    ceiling = facts.values[state.tunable][2]
+    watched, looks = _looks(state.side, watched, event.sockets, ceiling)
     gathering, epoch = gather(watched.gathering, looks)
     if epoch is None and path.climb is not None:
         epoch = limit.out_of_patience(gathering)
@@ -129,9 +178,9 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
     if hopeless is not None:
         path, verdicts = limit.give_back(path, None, now_s, hopeless, None)
     watched = replace(watched, path=path)
-    requests = [_request(event.prefix, verdict, facts) for verdict in verdicts]
+    requests = _requests(state, event.prefix, verdicts, facts)
     if any(isinstance(verdict, limit.Raise) for verdict in verdicts):
-        requests.append(Wake(UNUSED, 60))
+        requests.append(Wake(state.side.unused, 60))
         state = _grew(state)
         watched = replace(watched, doubt_s=FIRST_DOUBT_S)
     bored = hopeless is not None or path.content >= 2
@@ -141,7 +190,7 @@ def on_sampled(state: Senders, event: Sampled, facts: Facts) -> Answer:
     return state, requests + more
 
 
-def _grew(state: Senders) -> Senders:
+def _grew(state: Paths) -> Paths:
     """Grow again after shrinking: the shrink was a mistake, be more patient."""
     patience = state.patience * 2 if state.shrank else state.patience
     return replace(
@@ -152,16 +201,16 @@ def _grew(state: Senders) -> Senders:
     )
 
 
-def _renewed(state: Senders, event: Sampled, watched: Watched) -> Answer:
+def _renewed(state: Paths, event: Sampled, watched: Watched) -> Answer:
     assert event.prefix is not None  # noqa: S101  callers have looked
     requests: list[Request] = []
     if event.left <= LOOKS_ASKED // 2:  # early: should a look be lost, others come
-        requests.append(Watch(event.prefix, watched.every_s, LOOKS_ASKED))
+        requests.append(state.watch(event.prefix, watched.every_s, LOOKS_ASKED))
     return state.put(event.prefix, watched), requests
 
 
 def _rested(
-    state: Senders,
+    state: Paths,
     prefix: Prefix,
     watched: Watched,
     requests: list[Request],
@@ -169,24 +218,41 @@ def _rested(
 ) -> Answer:
     """Stop looking, and believe the next hint only after a while."""
     watched = replace(
-        watched,
+        _afresh(watched),
         watching=False,
-        gathering=Gathering(),
         deaf_until_s=now_s + watched.doubt_s,
         doubt_s=min(2 * watched.doubt_s, LONGEST_DOUBT_S),
         path=replace(watched.path, streak=0, content=0),
     )
-    return state.put(prefix, watched), [*requests, Watch(prefix, 0, 0)]
+    return state.put(prefix, watched), [*requests, state.watch(prefix, 0, 0)]
 
 
-def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
-    low, default, _ = facts.values[TCP_WMEM]
+def _requests(
+    state: Paths, prefix: Prefix, verdicts: tuple[limit.Verdict, ...], facts: Facts
+) -> list[Request]:
+    """Say in requests what follows from *verdicts*."""
+    requests: list[Request] = []
+    for verdict in verdicts:
+        requests.append(_request(state.side, prefix, verdict, facts))
+        if isinstance(verdict, limit.Raise) and state.side.receivers:
+            # Whoever was held back has a buffer of the old limit.
+            nearly = int(0.9 * verdict.old)
+            requests.append(Nudge(state.tunable, prefix, nearly))
+    return requests
+
+
+def _request(
+    side: Side, prefix: Prefix, verdict: limit.Verdict, facts: Facts
+) -> Request:
+    tunable = side.tunable
+    low, default, _ = facts.values[tunable]
+    words = say.Words(prefix, receivers=side.receivers)
     match verdict:
         case limit.Raise():
             return Change(
-                TCP_WMEM,
+                tunable,
                 (low, default, verdict.level),
-                why=say.short_of_buffer(prefix, verdict),
+                why=words.short_of_buffer(verdict),
                 trial=str(prefix),
                 sockets=len(verdict.epoch.starved) or 1,
                 evidence=say.epoch_facts(prefix, verdict.epoch),
@@ -195,10 +261,10 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
             evidence = say.gain_facts(verdict.gain) | say.epoch_facts(
                 prefix, verdict.after
             )
-            return Keep(TCP_WMEM, say.kept(prefix, verdict), verdict.proved, evidence)
+            return Keep(tunable, words.kept(verdict), verdict.proved, evidence)
         case limit.TakenBack():
             return Change(
-                TCP_WMEM,
+                tunable,
                 (low, default, verdict.paid),
                 why=say.taken_back(verdict),
                 record="taken_back",
@@ -208,44 +274,45 @@ def _request(prefix: Prefix, verdict: limit.Verdict, facts: Facts) -> Request:
             )
 
 
-def on_refused(state: Senders, value: tuple[int, ...], facts: Facts) -> Answer:
+def on_refused(state: Paths, value: tuple[int, ...], facts: Facts) -> Answer:
     """End the climb whose raise to *value* was refused, with what is in force."""
     for prefix, watched in state.paths.items():
         climb = watched.path.climb
         if climb is None or climb.level != value[2]:
             continue
         path, verdicts = limit.refused(watched.path, facts.now_s)
-        requests = [_request(prefix, verdict, facts) for verdict in verdicts]
+        requests = _requests(state, prefix, verdicts, facts)
         stopped = replace(watched, path=path)
         return _rested(state, prefix, stopped, requests, facts.now_s)
     return state, []
 
 
-def on_wake(state: Senders, facts: Facts) -> Answer:
+def on_wake(state: Paths, facts: Facts) -> Answer:
     """Check once a minute that a limit above what was found is used."""
-    if TCP_WMEM not in facts.values or TCP_WMEM in facts.yielded:
+    if not state.may_change(facts):
         return state, []
-    now, found = facts.values[TCP_WMEM][2], facts.found[TCP_WMEM][2]
+    now, found = facts.values[state.tunable][2], facts.found[state.tunable][2]
     if now <= found:
         return replace(state, unused_checks=0), []
     half = max(found, now // 2)
-    return state, [Watch(None, 0, 1, sndbuf_bytes=half + 1), Wake(UNUSED, 60)]
+    return state, [state.watch(None, 0, 1, half + 1), Wake(state.side.unused, 60)]
 
 
-def _on_unused_check(state: Senders, event: Sampled, facts: Facts) -> Answer:
-    if event.sockets or state.climbing() or TCP_WMEM not in facts.values:
+def _on_unused_check(state: Paths, event: Sampled, facts: Facts) -> Answer:
+    if event.sockets or state.climbing() or state.tunable not in facts.values:
         return replace(state, unused_checks=0), []
     checks = state.unused_checks + 1
     if checks < state.patience:
         return replace(state, unused_checks=checks), []
-    low, default, now = facts.values[TCP_WMEM]
-    half = max(facts.found[TCP_WMEM][2], now // 2)
+    low, default, now = facts.values[state.tunable]
+    half = max(facts.found[state.tunable][2], now // 2)
     if half >= now:
         return replace(state, unused_checks=0), []
+    who = "receiver" if state.side.receivers else "sender"
     shrunk = Change(
-        TCP_WMEM,
+        state.tunable,
         (low, default, half),
-        why=f"no sender used more than half of it for {checks} minutes",
+        why=f"no {who} used more than half of it for {checks} minutes",
         record="shrunk",
         evidence={"checks": checks},
     )
