@@ -5,7 +5,13 @@ import re
 import pytest
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.scenario import PARAMETERS, Scenario, ScenarioError, override
+from bpftune.lab.scenario import (
+    PARAMETERS,
+    ROOMY_BYTES,
+    Scenario,
+    ScenarioError,
+    override,
+)
 from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
@@ -21,6 +27,20 @@ def test_every_scenario_is_found_and_consistent(scenario: Scenario) -> None:
     assert find(scenario.name) is scenario
     assert override(scenario, []) == scenario
     assert scenario.make_traffic().flows == scenario.flows
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_only_one_end_is_short_unless_the_name_says_more(scenario: Scenario) -> None:
+    limits = scenario.wmem_max_bytes, scenario.rmem_max_bytes
+    short = [limit for limit in limits if limit is not None and limit < ROOMY_BYTES]
+    if scenario.name.startswith("healthy-"):
+        assert not short
+    elif scenario.name in {"both-short", "stalled-reader"}:
+        assert len(short) == 2
+    else:
+        assert len(short) == 1
+    if scenario.name.startswith("receiver-"):
+        assert scenario.wmem_max_bytes == ROOMY_BYTES
 
 
 def test_parameters_override() -> None:
