@@ -6,6 +6,8 @@ from bpftune.lab.scenario import KIB, MIB, ROOMY_BYTES, Scenario, ScenarioError
 
 MS = 1_000_000
 MBIT = 1_000_000
+NOBODY = 65534
+"""A user and a group without privileges, known to the kernel by this number."""
 
 SCENARIOS = (
     Scenario(
@@ -104,6 +106,19 @@ SCENARIOS = (
         flows=16,
         wmem_max_bytes=512 * KIB,
         rmem_max_bytes=128 * KIB,
+    ),
+    Scenario(
+        name="unread-sockets",
+        summary="2000 connections of some user, never read: nothing should grow",
+        traffic="stalled",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=50 * MS,
+        flows=2000,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=256 * KIB,
+        rmem_initial_bytes=256 * KIB,
+        uid=NOBODY,
+        seconds=120.0,
     ),
     Scenario(
         name="receiver-short",

@@ -47,7 +47,7 @@ def test_parameters_override() -> None:
     changed = override(
         find("long-fat"),
         ["rate=20mbit", "rtt=50ms", "queue=1MiB", "loss=1%", "flows=4", "cc=bbr",
-         "wmem=default", "family=6", "seconds=5"],
+         "wmem=default", "family=6", "uid=1000", "seconds=5"],
     )  # fmt: skip
     assert changed.rate_bits_per_s == 20_000_000
     assert changed.rtt_ns == 50_000_000
@@ -57,6 +57,7 @@ def test_parameters_override() -> None:
     assert changed.congestion_control == "bbr"
     assert changed.wmem_max_bytes is None
     assert changed.family == 6
+    assert changed.make_traffic().uid == 1000
     assert changed.seconds == 5
 
 
@@ -69,7 +70,7 @@ def test_every_parameter_is_a_field() -> None:
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
      "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
-     "family=5"],
+     "family=5", "uid=0"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):
@@ -96,3 +97,5 @@ def test_makes_the_traffic_it_describes() -> None:
     )
     assert transfers.make_traffic() == Transfers(transfer_bytes=300_000, think_s=1.0)
     assert not find("stalled-reader").make_traffic().reads
+    unread = find("unread-sockets").make_traffic()
+    assert (unread.flows, unread.reads, unread.uid) == (2000, False, 65534)
