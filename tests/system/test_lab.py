@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 MBIT, MS = 1_000_000, 1_000_000
@@ -158,6 +158,20 @@ def test_flows_connect_at_the_same_time(lab: Lab) -> None:
     start_s = time.monotonic()
     flows = lab.traffic(link, Bulk(flows=200))
     assert flows.started_s - start_s < 5, "one after the other takes 10 s"
+
+
+def test_both_ends_are_of_the_user_that_the_traffic_is_of(lab: Lab) -> None:
+    link = lab.veth(lab.namespace("a"), lab.namespace("b"))
+    flows = lab.traffic(link, Bulk(flows=2, reconnect_s=0.1, uid=65534))
+    for child in flows.sender, flows.receiver:
+        assert child is not None
+        status = Path(f"/proc/{child.process.pid}/status").read_text()
+        known = dict(line.split(":", 1) for line in status.splitlines())
+        assert known["Uid"].split() == known["Gid"].split() == ["65534"] * 4
+        assert not known["Groups"].split()
+        assert int(known["CapPrm"], 16) == 0
+    assert flows.receiver is not None
+    flows.receiver.wait_for(lambda heard: any(r["kind"] == "connection" for r in heard))
 
 
 def test_nobody_listening_is_told(lab: Lab) -> None:

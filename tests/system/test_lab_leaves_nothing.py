@@ -33,7 +33,7 @@ from bpftune.lab.traffic import Bulk
 with Lab() as lab:
     a, b = lab.namespace("a"), lab.namespace("b")
     link = lab.emulated_link(a, b, rate_bits_per_s=10**7, rtt_ns=10**7)
-    flows = lab.traffic(link, Bulk())
+    flows = lab.traffic(link, Bulk(uid=int(sys.argv[1]) or None))
     children = [link.emulator, flows.sender, flows.receiver]
     print(*(child.process.pid for child in children), flush=True)
     sys.stdin.read()
@@ -78,9 +78,14 @@ def test_an_exception_takes_everything_along() -> None:
     assert all(c is not None and c.process.poll() is not None for c in children)
 
 
-def test_after_sigkill_processes_die_and_the_next_run_removes_the_rest() -> None:
+@pytest.mark.parametrize("uid", [0, 65534])
+def test_after_sigkill_processes_die_and_the_next_run_removes_the_rest(
+    uid: int,
+) -> None:
     victim = subprocess.Popen(
-        [sys.executable, "-c", VICTIM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", VICTIM, str(uid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     with victim:
         assert victim.stdout is not None

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
+FILES_PER_FLOW = 2
+"""A flow that connects anew may overlap with itself."""
+
+FILES_BESIDE = 64
 START_S = 15.0
 STOP_S = 3.0
 
@@ -143,16 +148,47 @@ class Child:
 
 
 def begin(parent: int = 0) -> Record:
-    """Read the plan, die with the parent, enter the plan's namespace if any."""
+    """Read the plan, die with the parent, be where and who the plan says.
+
+    That is in its ``namespace``, with room for the sockets of its ``flows``, as its
+    ``uid``, each if there is one.
+    """
     plan: Record = json.loads(sys.argv[1])
-    libc = ctypes.CDLL(None)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0)
-    if os.getppid() == 1 or (parent and os.getppid() != parent):
-        raise SystemExit("the laboratory is gone")
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+    _die_with(parent)
     if "namespace" in plan:
         set_namespace(Path(plan["namespace"]))
+    if "flows" in plan:
+        _may_open(plan["flows"] * FILES_PER_FLOW + FILES_BESIDE)
+    if plan.get("uid"):
+        _become(plan["uid"])
+        # The kernel forgets the signal when a process becomes somebody else.
+        _die_with(parent)
     return plan
+
+
+def _die_with(parent: int) -> None:
+    """Die when the parent does, or now if it did already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() == 1 or (parent and os.getppid() != parent):
+        raise SystemExit("the laboratory is gone")
+
+
+def _may_open(files: int) -> None:
+    """Raise the limit of open files to *files* where it is lower."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (
+        limit if limit == resource.RLIM_INFINITY else max(limit, files)
+        for limit in limits
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _become(uid: int) -> None:
+    """Give up all privileges, for ever: be user *uid* and only in its group."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
 
 
 def say(kind: str, **fields: Any) -> None:

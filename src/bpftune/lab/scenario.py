@@ -47,7 +47,7 @@ class Scenario:
     bandwidth-delay product. *content_flows* more flows run beside, from the same
     sender to another destination over a path of 50 Mbit/s and 20 ms where
     nothing is short. With *tuner_after_s* the tuner starts that long after the
-    traffic.
+    traffic. With *uid* the traffic is that user's, see ``Traffic``.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Scenario:
     think_s: float = 0.0
     content_flows: int = 0
     tuner_after_s: float = 0.0
+    uid: int | None = None
 
     def make_traffic(self) -> Traffic:
         """Return the traffic to be measured."""
@@ -83,6 +84,7 @@ class Scenario:
             "flows": self.flows,
             "rcvbuf_bytes": self.rcvbuf_bytes,
             "sndbuf_bytes": self.sndbuf_bytes,
+            "uid": self.uid,
         }
         if self.traffic == "bursts":
             return Bursts(burst_bytes=self.burst_bytes, every_s=self.every_s, **common)
@@ -147,6 +149,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
     "content": ("content_flows", parse_count, "flows to another destination"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
+    "uid": ("uid", default_or(parse_count), "who sends and receives"),
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bpftune.lab.scenario import KIB, MIB, Scenario, ScenarioError
+from bpftune.lab.scenario import KIB, MIB, ROOMY_BYTES, Scenario, ScenarioError
 
 MS = 1_000_000
 MBIT = 1_000_000
+NOBODY = 65534
+"""A user and a group without privileges, known to the kernel by this number."""
 
 SCENARIOS = (
     Scenario(
@@ -103,7 +105,100 @@ SCENARIOS = (
         rtt_ns=50 * MS,
         flows=16,
         wmem_max_bytes=512 * KIB,
-        rmem_max_bytes=None,
+        rmem_max_bytes=128 * KIB,
+    ),
+    Scenario(
+        name="unread-sockets",
+        summary="2000 connections of some user, never read: nothing should grow",
+        traffic="stalled",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=50 * MS,
+        flows=2000,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=256 * KIB,
+        rmem_initial_bytes=256 * KIB,
+        uid=NOBODY,
+        seconds=120.0,
+    ),
+    Scenario(
+        name="receiver-short",
+        summary="100 Mbit/s over 150 ms, held below half of it by the receive buffer",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=150 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=1 * MIB,
+    ),
+    Scenario(
+        name="receiver-anew",
+        summary="the same with a new connection every 5 s",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=150 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=1 * MIB,
+        reconnect_s=5.0,
+    ),
+    Scenario(
+        name="receiver-satellite",
+        summary="40 Mbit/s over 300 ms, short of receive buffer",
+        rate_bits_per_s=40 * MBIT,
+        rtt_ns=300 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=256 * KIB,
+    ),
+    Scenario(
+        name="both-short",
+        summary="100 Mbit/s over 150 ms, short of send and of receive buffer",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=150 * MS,
+        wmem_max_bytes=256 * KIB,
+        rmem_max_bytes=256 * KIB,
+    ),
+    Scenario(
+        name="receiver-path-limited",
+        summary="20 Mbit/s over 50 ms: the receive buffer is at its most and enough",
+        rate_bits_per_s=20 * MBIT,
+        rtt_ns=50 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=512 * KIB,
+        seconds=120.0,
+    ),
+    Scenario(
+        name="sender-limited",
+        summary="the sender set SO_SNDBUF: a larger receive buffer gains nothing",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=100 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=512 * KIB,
+        sndbuf_bytes=128 * KIB,
+        seconds=120.0,
+    ),
+    Scenario(
+        name="receiver-bursts",
+        summary="bursts that fill the window of the receiver and end soon after",
+        traffic="bursts",
+        rate_bits_per_s=200 * MBIT,
+        rtt_ns=50 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=512 * KIB,
+        seconds=120.0,
+    ),
+    Scenario(
+        name="receiver-lan",
+        summary="a veth pair below 1 ms with a tiny receive buffer",
+        congestion_control=None,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=64 * KIB,
+        seconds=120.0,
+    ),
+    Scenario(
+        name="receiver-pinned",
+        summary="the receiver set SO_RCVBUF: its tcp_rmem does not matter",
+        rate_bits_per_s=100 * MBIT,
+        rtt_ns=100 * MS,
+        wmem_max_bytes=ROOMY_BYTES,
+        rmem_max_bytes=256 * KIB,
+        rcvbuf_bytes=128 * KIB,
+        seconds=120.0,
     ),
     Scenario(
         name="healthy-bulk",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bpftune.lab.flow import Flow
 
 REPORT_S = 0.5
+FLOWS_PER_REPORT_S = 800
+"""More flows report less often: all they know is kept until the end."""
 
 
 class Sender:
@@ -28,7 +30,8 @@ class Sender:
         self.flows = flows
         self.poll = select.epoll()
         self.awaited: dict[int, tuple[Flow, socket.socket, int]] = {}
-        self.report_s = time.monotonic() + REPORT_S
+        self.report_every_s = max(REPORT_S, len(flows) / FLOWS_PER_REPORT_S)
+        self.report_s = time.monotonic() + self.report_every_s
 
     def wait_for(self, flow: Flow, wants: int) -> None:
         """Wait for these poll events of *flow*, as long as it has a socket."""
@@ -66,7 +69,7 @@ class Sender:
                 left -= 1
 
     def serve(self) -> None:
-        """Serve all flows for ever; report every REPORT_S."""
+        """Serve all flows for ever; report every *report_every_s*."""
         for flow in self.flows:
             self.arrange(flow)
         while True:
@@ -79,7 +82,7 @@ class Sender:
                     self.time_came(flow, now_s)
             if now_s >= self.report_s:
                 say("sent", t_s=now_s, flows=[flow.report() for flow in self.flows])
-                self.report_s = max(self.report_s + REPORT_S, now_s)
+                self.report_s = max(self.report_s + self.report_every_s, now_s)
 
     def came(self, flow: Flow, what: int) -> None:
         """Let *flow* go on."""

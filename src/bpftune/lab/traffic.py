@@ -23,7 +23,9 @@ class Traffic:
 
     *congestion_control* is set on the senders' sockets before they connect;
     None is the namespace's default. *sndbuf_bytes* and *rcvbuf_bytes* are
-    SO_SNDBUF and SO_RCVBUF. *reads* False is a receiver that never reads.
+    SO_SNDBUF and SO_RCVBUF. *reads* False is a receiver that never reads. With
+    *uid* both processes are that user, in the group of the same number and no
+    other, without any privileges.
     """
 
     flows: int = 1
@@ -31,6 +33,7 @@ class Traffic:
     sndbuf_bytes: int | None = None
     rcvbuf_bytes: int | None = None
     reads: bool = True
+    uid: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

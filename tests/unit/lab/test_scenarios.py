@@ -5,7 +5,13 @@ import re
 import pytest
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.scenario import PARAMETERS, Scenario, ScenarioError, override
+from bpftune.lab.scenario import (
+    PARAMETERS,
+    ROOMY_BYTES,
+    Scenario,
+    ScenarioError,
+    override,
+)
 from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
@@ -23,11 +29,25 @@ def test_every_scenario_is_found_and_consistent(scenario: Scenario) -> None:
     assert scenario.make_traffic().flows == scenario.flows
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_only_one_end_is_short_unless_the_name_says_more(scenario: Scenario) -> None:
+    limits = scenario.wmem_max_bytes, scenario.rmem_max_bytes
+    short = [limit for limit in limits if limit is not None and limit < ROOMY_BYTES]
+    if scenario.name.startswith("healthy-"):
+        assert not short
+    elif scenario.name in {"both-short", "stalled-reader"}:
+        assert len(short) == 2
+    else:
+        assert len(short) == 1
+    if scenario.name.startswith("receiver-"):
+        assert scenario.wmem_max_bytes == ROOMY_BYTES
+
+
 def test_parameters_override() -> None:
     changed = override(
         find("long-fat"),
         ["rate=20mbit", "rtt=50ms", "queue=1MiB", "loss=1%", "flows=4", "cc=bbr",
-         "wmem=default", "family=6", "seconds=5"],
+         "wmem=default", "family=6", "uid=1000", "seconds=5"],
     )  # fmt: skip
     assert changed.rate_bits_per_s == 20_000_000
     assert changed.rtt_ns == 50_000_000
@@ -37,6 +57,7 @@ def test_parameters_override() -> None:
     assert changed.congestion_control == "bbr"
     assert changed.wmem_max_bytes is None
     assert changed.family == 6
+    assert changed.make_traffic().uid == 1000
     assert changed.seconds == 5
 
 
@@ -49,7 +70,7 @@ def test_every_parameter_is_a_field() -> None:
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
      "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
-     "family=5"],
+     "family=5", "uid=0"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):
@@ -76,3 +97,5 @@ def test_makes_the_traffic_it_describes() -> None:
     )
     assert transfers.make_traffic() == Transfers(transfer_bytes=300_000, think_s=1.0)
     assert not find("stalled-reader").make_traffic().reads
+    unread = find("unread-sockets").make_traffic()
+    assert (unread.flows, unread.reads, unread.uid) == (2000, False, 65534)

@@ -9,7 +9,7 @@ import pytest
 
 from bpftune.lab.flow import CONNECT_S, Flow, Stage, TransferFlow
 from bpftune.lab.receiver import HELLO
-from bpftune.lab.sender import Sender
+from bpftune.lab.sender import REPORT_S, Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,14 @@ def test_between_two_connections_the_last_is_reported(plan: Record) -> None:
     flow.connect()
     assert flow.report() == known
     flow.end()
+
+
+def test_more_flows_report_less_often() -> None:
+    def flows(count: int) -> list[Flow]:
+        return [Flow.__new__(Flow)] * count
+
+    assert Sender(flows(64)).report_every_s == REPORT_S
+    assert Sender(flows(2000)).report_every_s == pytest.approx(2.5)
 
 
 def test_a_transfer_ends_when_the_peer_has_read_all_and_closes(plan: Record) -> None:
