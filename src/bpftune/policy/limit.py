@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STARVED = 0.10  # share of looks; the queue's own jitter stays below it
 PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
+MOST_UNFAIR, MOST_UNFAIR_IN_TURN = 5, 40  # connections that come one after another
 LOSSY_SLICES_STARVED = 6
 MOST_MORE_LOSS = 0.02  # share of segments; BBR's own threshold (BBRLossThresh)
 MOST_MISSES = 2
@@ -81,6 +82,7 @@ class Kept:
     before: Epoch
     after: Epoch
     climb_on: bool = False  # it paid and the sockets still starve
+    by_age: bool = False  # new connections were compared with older ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,21 @@ def out_of_patience(gathering: Gathering) -> Epoch | None:
 
 
 def step(
-    path: Path, epoch: Epoch, limit: int, now_s: float, *, may_climb: bool
+    path: Path,
+    epoch: Epoch,
+    limit: int,
+    now_s: float,
+    *,
+    may_climb: bool,
+    in_turn: bool = False,
 ) -> tuple[Path, tuple[Verdict, ...]]:
     """Take in *epoch*, measured under *limit*; return what follows.
 
     *may_climb* is False while another path of the namespace holds the limit.
+    *in_turn*: connections follow each other, and ``by_age`` can compare them.
     """
     if path.climb is not None:
-        return _judge(path, path.climb, epoch, now_s)
+        return _judge(path, path.climb, epoch, now_s, in_turn=in_turn)
     if path.limit != limit:
         path = replace(path, limit=limit, base=None, last=None, streak=0, content=0)
     starved = epoch.hit >= STARVED
@@ -141,7 +150,7 @@ def step(
         content=0 if starved else path.content + 1,
         last=epoch,
     )
-    lived = path.base is not None and bool(path.base.sockets & epoch.sockets)
+    lived = in_turn or bool(path.base and path.base.sockets & epoch.sockets)
     if path.streak < 2 or not lived or not may_climb or now_s < path.wait_until_s:
         return path, ()
     base = path.base or epoch
@@ -158,18 +167,47 @@ def _better(base: Epoch | None, epoch: Epoch) -> Epoch:
 
 
 def _judge(
-    path: Path, climb: Climb, epoch: Epoch, now_s: float
+    path: Path, climb: Climb, epoch: Epoch, now_s: float, *, in_turn: bool
 ) -> tuple[Path, tuple[Verdict, ...]]:
     starved = epoch.hit >= STARVED
-    most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
     gain = compare(epoch, climb.best)
     if gain is None:
         climb = replace(climb, unfair=climb.unfair + 1)
-        if climb.unfair < MOST_LOOKS:
+        if climb.unfair < (MOST_UNFAIR_IN_TURN if in_turn else MOST_UNFAIR):
             return replace(path, climb=climb), ()
         return give_back(path, epoch, now_s, "connections came and went", None)
     if epoch.murky and not _pays_in_spite_of_loss(climb.best, epoch, gain):
         return _missed(path, climb, epoch, None, now_s, starved=starved)
+    return _weigh(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def by_age(
+    path: Path, epoch: Epoch, gain: Estimate, now_s: float, *, starved: bool
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """Take in what connections made since the raise gained on those before it.
+
+    *epoch*: the slices that there are; *starved*: they are still held back.
+    """
+    climb = path.climb
+    if climb is None:
+        return path, ()
+    path, verdicts = _weigh(path, climb, epoch, gain, now_s, starved=starved)
+    return path, tuple(
+        replace(one, by_age=True) if isinstance(one, Kept) else one for one in verdicts
+    )
+
+
+def _weigh(
+    path: Path,
+    climb: Climb,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
+) -> tuple[Path, tuple[Verdict, ...]]:
+    """Decide on a gain, or look again while it is in doubt."""
+    most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
     climb = replace(climb, looks=climb.looks + 1)
     if gain.below(PAYS):
         climb = replace(climb, unpaid=climb.unpaid + 1)

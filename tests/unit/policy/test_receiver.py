@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from bpftune.model import SocketSample
 from bpftune.policy.epoch import LimitedBy
-from bpftune.policy.receiver import delivered_bytes, limited_by, look_at, window_share
+from bpftune.policy.receiver import (
+    delivered_bytes,
+    least_rtt_us,
+    look_at,
+)
+from bpftune.policy.receiver import limited_by as limited_by_path
+from bpftune.policy.receiver import window_share as share_of_path
 from tests.unit.policy.world import World
 
 MIB = 1 << 20
@@ -25,6 +31,14 @@ def looked_at(
     return [world.look(every_s)[0] for _ in range(count)]
 
 
+def limited_by(samples: list[SocketSample], limit: int) -> LimitedBy:
+    return limited_by_path(samples, limit, least_rtt_us(samples))
+
+
+def window_share(samples: list[SocketSample]) -> float:
+    return share_of_path(samples, least_rtt_us(samples))
+
+
 def last_as(samples: list[SocketSample], **change: int) -> list[SocketSample]:
     return [*samples[:-1], replace(samples[-1], **change)]
 
@@ -33,7 +47,7 @@ def test_a_window_in_each_round_trip_is_the_buffers_limit() -> None:
     samples = looked_at()
     assert window_share(samples) == pytest.approx(1.0, abs=0.01)
     assert limited_by(samples, MIB) is LimitedBy.RCVBUF
-    look = look_at(samples, MIB)
+    look = look_at(samples, MIB, least_rtt_us(samples))
     assert look.cookie == samples[-1].cookie
     assert look.moved_bytes == samples[-1].bytes_received
     assert look.ticks == samples[-1].now_jiffies
@@ -112,3 +126,20 @@ def test_growth_takes_delivered_bytes(data: st.DataObject) -> None:
         unread = received - samples[0].bytes_received
         made.append(replace(sample, bytes_received=received, unread_bytes=unread))
     assert limited_by(made, MIB) is not LimitedBy.RCVBUF
+
+
+def test_a_handshake_in_anothers_queue_does_not_make_a_path_long() -> None:
+    """A window of 0.55 MiB that half of arrives in each round trip of 100 ms."""
+    samples = looked_at(rate=0.5 * 0.55 * MIB / 0.1)
+    queued = [replace(one, min_rtt_us=200_000, rcv_rtt_us=200_000) for one in samples]
+    assert limited_by_path(queued, MIB, least_rtt_us(queued)) is LimitedBy.RCVBUF
+    known = least_rtt_us(queued, least_rtt_us(samples))
+    assert known == 100_000
+    assert limited_by_path(queued, MIB, known) is LimitedBy.SENDER
+
+
+def test_the_least_round_trip_of_a_path_may_be_unknown() -> None:
+    samples = [replace(one, min_rtt_us=0, rcv_rtt_us=0) for one in looked_at()]
+    assert least_rtt_us(samples) == 0
+    assert least_rtt_us(samples, 5) == least_rtt_us([], 5) == 5
+    assert limited_by_path(samples, MIB, 0) is LimitedBy.SENDER

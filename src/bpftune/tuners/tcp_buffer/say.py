@@ -60,6 +60,11 @@ class Words:
             )
             return sentence + window_scale(verdict.after)
         least = verdict.gain.value - 2 * verdict.gain.error
+        if verdict.by_age:
+            return (
+                f"new connections {self.peers} got {percent(verdict.gain.value)} at "
+                f"the same age (at least {percent(least)}, not randomised)"
+            )
         goodput = "goodput" if self.receivers else "goodput per busy second"
         sentence = (
             f"{goodput} {self.peers} rose {percent(verdict.gain.value)} "

@@ -24,9 +24,12 @@ from bpftune.model import (
     Watch,
 )
 from bpftune.policy import limit, receiver, sender
+from bpftune.policy.cohort import Cohorts
 from bpftune.policy.epoch import (
     LOOKS_PER_SLICE,
+    Epoch,
     Gathering,
+    LimitedBy,
     Look,
     gather,
     slice_seconds,
@@ -67,12 +70,17 @@ RECEIVERS = Side(Tunable("net.ipv4.tcp_rmem"), receivers=True, unused="unused rm
 class Watched:
     """One destination: the climb, the epoch in the making, and our doubts.
 
-    *recent*: the last samples of each receiver, for its rate.
+    Of receivers, *recent* has the last samples of each, for its rate, *cohorts*
+    what those made under each limit got, and *judged* how many of them were.
+    *least_rtt_us* is the least that any of them had.
     """
 
     path: limit.Path = field(default_factory=limit.Path)
     gathering: Gathering = field(default_factory=Gathering)
     recent: Mapping[int, Samples] = field(default_factory=dict)
+    cohorts: Cohorts = field(default_factory=Cohorts)
+    judged: int = 0
+    least_rtt_us: int = 0
     watching: bool = False
     every_s: float = 0.0
     doubt_s: float = FIRST_DOUBT_S
@@ -119,6 +127,7 @@ class Paths:
 
 
 Answer = tuple[Paths, list[Request]]
+Judged = tuple[Watched, tuple[limit.Verdict, ...]]
 
 
 def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answer:
@@ -135,8 +144,15 @@ def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answ
 
 
 def _afresh(watched: Watched) -> Watched:
-    """Forget the epoch in the making."""
-    return replace(watched, gathering=Gathering(), recent={})
+    """Forget what was seen, as there may be a gap before the next look."""
+    return replace(
+        watched,
+        gathering=Gathering(),
+        recent={},
+        cohorts=Cohorts(),
+        judged=0,
+        least_rtt_us=0,
+    )
 
 
 def _looks(
@@ -149,8 +165,46 @@ def _looks(
         one.cookie: (*watched.recent.get(one.cookie, ()), one)[-LOOKS_PER_SLICE - 1 :]
         for one in sockets
     }
-    looks = tuple(receiver.look_at(samples, ceiling) for samples in recent.values())
-    return replace(watched, recent=recent), looks
+    rtt_us = receiver.least_rtt_us(sockets, watched.least_rtt_us)
+    looks = tuple(
+        receiver.look_at(samples, ceiling, rtt_us) for samples in recent.values()
+    )
+    held = {one.cookie for one in looks if one.cause is LimitedBy.RCVBUF}
+    cohorts = watched.cohorts
+    if sockets:
+        seen = tuple(receiver.seen(one, held=one.cookie in held) for one in sockets)
+        cohorts = cohorts.see(ceiling, sockets[0].now_jiffies, seen)
+    watched = replace(watched, recent=recent, cohorts=cohorts, least_rtt_us=rtt_us)
+    return watched, looks
+
+
+def _judge_by_age(watched: Watched, now_s: float) -> Judged:
+    """See if connections made since the raise tell whether it paid."""
+    path, climb, cohorts = watched.path, watched.path.climb, watched.cohorts
+    if climb is None:
+        return watched, ()
+    ripe = cohorts.ripe(climb.level, climb.paid)
+    gain = cohorts.gain(climb.level, climb.paid)
+    slices = watched.gathering.slices
+    if len(ripe) <= watched.judged or gain is None or not slices:
+        return watched, ()
+    starved = ripe[-1].starved
+    path, verdicts = limit.by_age(path, Epoch(slices), gain, now_s, starved=starved)
+    return replace(watched, path=path, judged=len(ripe)), verdicts
+
+
+def _judge(
+    watched: Watched, epoch: Epoch | None, ceiling: int, now_s: float, *, may: bool
+) -> Judged:
+    """Let the policy decide, if there is something to decide on."""
+    if epoch is None:
+        return _judge_by_age(watched, now_s)
+    path = watched.path
+    in_turn = bool(watched.cohorts.of(path.climb.paid if path.climb else ceiling))
+    path, verdicts = limit.step(
+        path, epoch, ceiling, now_s, may_climb=may, in_turn=in_turn
+    )
+    return replace(watched, path=path), verdicts
 
 
 def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
@@ -160,29 +214,29 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     watched = state.paths.get(event.prefix)
     if watched is None or not watched.watching or not state.may_change(facts):
         return state, [state.watch(event.prefix, 0, 0)]
-    path, now_s = watched.path, facts.now_s
-    if path.climb and now_s < path.climb.settle_until_s:
-        return _renewed(state, event, _afresh(watched))
+    now_s = facts.now_s
     ceiling = facts.values[state.tunable][2]
     watched, looks = _looks(state.side, watched, event.sockets, ceiling)
+    climb = watched.path.climb
+    if climb and now_s < climb.settle_until_s:
+        return _renewed(state, event, replace(watched, gathering=Gathering()))
     gathering, epoch = gather(watched.gathering, looks)
-    if epoch is None and path.climb is not None:
+    if epoch is None and climb is not None:
         epoch = limit.out_of_patience(gathering)
         gathering = gathering if epoch is None else Gathering()
+    may = not state.climbing(other_than=event.prefix)
     watched = replace(watched, gathering=gathering)
-    verdicts: tuple[limit.Verdict, ...] = ()
-    if epoch is not None:
-        may_climb = not state.climbing(other_than=event.prefix)
-        path, verdicts = limit.step(path, epoch, ceiling, now_s, may_climb=may_climb)
+    watched, verdicts = _judge(watched, epoch, ceiling, now_s, may=may)
     hopeless = gathering.hopeless
     if hopeless is not None:
-        path, verdicts = limit.give_back(path, None, now_s, hopeless, None)
-    watched = replace(watched, path=path)
+        path, verdicts = limit.give_back(watched.path, None, now_s, hopeless, None)
+        watched = replace(watched, path=path)
+    path = watched.path
     requests = _requests(state, event.prefix, verdicts, facts)
     if any(isinstance(verdict, limit.Raise) for verdict in verdicts):
         requests.append(Wake(state.side.unused, 60))
         state = _grew(state)
-        watched = replace(watched, doubt_s=FIRST_DOUBT_S)
+        watched = replace(watched, doubt_s=FIRST_DOUBT_S, judged=0)
     bored = hopeless is not None or path.content >= 2
     if path.climb is None and (bored or now_s < path.wait_until_s):
         return _rested(state, event.prefix, watched, requests, now_s)
