@@ -12,6 +12,9 @@ from tests.system.paths import MBIT, MS, SMALL, ends, path, wait_busy
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic
 
+RMEM = "net.ipv4.tcp_rmem"
+SMALL_RMEM = "4096 65536 65536"
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -47,6 +50,65 @@ def test_raises_what_holds_back_a_sender_older_than_the_daemon(
     assert value(sender) == stays["new"]
     assert stays["new"][:2] == list(SMALL[:2])
     assert not daemon.other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "algorithm", "reconnect_s"),
+    [(4, None, None), (6, "cubic", None), (4, "cubic", 3.0)],
+)
+def test_raises_what_holds_back_receivers_that_live_and_that_come(
+    lab: Lab,
+    start: Start,
+    family: int,
+    algorithm: str | None,
+    reconnect_s: float | None,
+) -> None:
+    sender, link = path(lab)
+    receiver = link.ends[1].namespace
+    sender.set_sysctl(WMEM, "4096 16384 16777216")
+    receiver.set_sysctl(RMEM, SMALL_RMEM)
+    if algorithm:
+        sender.set_congestion_control(algorithm)
+    daemon = start()
+    lab.traffic(link, Bulk(reconnect_s=reconnect_s), family)
+
+    change = daemon.wait_kind("change", receiver, 30)
+    assert change["tunable"] == RMEM
+    assert change["new"] == [4096, 65536, 131072]
+    assert "held back" in change["why"]
+    kept = daemon.wait_kind("kept", receiver, 40)
+    assert kept["proved"] is True
+    assert ("same age" in kept["why"]) == (reconnect_s is not None)
+    daemon.stop()
+    assert value(receiver, RMEM)[2] > 65536
+    assert value(sender) == [4096, 16384, 16777216]
+    assert not daemon.other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "traffic",
+    [
+        Bulk(rcvbuf_bytes=32768),
+        Bulk(sndbuf_bytes=16384),
+        Bulk(reads=False, flows=4),
+        Bursts(burst_bytes=20_000, every_s=0.1),
+    ],
+    ids=["pinned", "the-sender", "nobody-reads", "the-application"],
+)
+def test_receive_buffers_that_hold_nobody_back_stay(
+    lab: Lab, start: Start, traffic: Traffic
+) -> None:
+    sender, link = path(lab)
+    receiver = link.ends[1].namespace
+    sender.set_sysctl(WMEM, "4096 16384 16777216")
+    receiver.set_sysctl(RMEM, SMALL_RMEM)
+    daemon = start()
+    lab.traffic(link, traffic).wait_s(20)
+    daemon.stop()
+    assert value(receiver, RMEM) == [4096, 65536, 65536]
+    assert not daemon.about(receiver, "kept")
 
 
 @pytest.mark.slow

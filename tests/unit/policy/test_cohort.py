@@ -23,6 +23,7 @@ def live(
     held: bool = False,
 ) -> Cohorts:
     """Let one connection live alone for *ticks*, and end."""
+    state = state.see(limit, born, ())
     for age in range(10, ticks + 1, 10):
         one = Seen(cookie, born, age, int(rate * age), held=held)
         state = state.see(limit, born + age, (one,))
@@ -83,7 +84,7 @@ def test_what_was_made_before_the_raise_is_not_taken_for_new() -> None:
 
 
 def test_the_young_are_not_ripe_until_they_are_as_old_or_over() -> None:
-    state = live(Cohorts(), OLD, 1, 100.0)
+    state = live(Cohorts(), OLD, 1, 100.0).see(NEW, 1500, ())
     for age in range(10, 500, 10):
         state = state.see(NEW, 2000 + age, (Seen(2, 2000, age, 100 * age),))
     assert len(state.of(NEW)) == 1
