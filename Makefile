@@ -36,7 +36,7 @@ check: build man
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q $(wildcard tests/unit examples)
 
-##@ bench: measure what bpftune gains and costs, in about half an hour
+##@ bench: measure what bpftune gains and costs, in about forty minutes
 bench: build
 	$(AS_ROOT) $(BIN)/python -m bench
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import overhead, send_buffers
+from bench import overhead, receive_buffers, send_buffers
 
 
 def main() -> int:
@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="every case")
     options = parser.parse_args()
     failed = int(overhead.main([]) > 0)
-    failed += int(send_buffers.main([] if options.full else ["--quick"]) > 0)
+    asked = [] if options.full else ["--quick"]
+    failed += int(send_buffers.main(asked) > 0)
+    failed += int(receive_buffers.main(asked) > 0)
     return failed
 
 
