@@ -32,13 +32,13 @@ from bpftune.model import (
 )
 from bpftune.tuners import tcp_buffer
 from bpftune.tuners.tcp_buffer import CannotOptIn, SndbufLimited, TcpBuffer, say
-from bpftune.tuners.tcp_buffer.side import (
+from bpftune.tuners.tcp_buffer.paths import (
     FIRST_DOUBT_S,
     FIRST_PATIENCE,
     MOST_PATHS,
-    MOST_WATCHED,
     SENDERS,
 )
+from bpftune.tuners.tcp_buffer.side import MOST_WATCHED
 from tests.unit.fakes import FOUND, HOST, MIB, RED, TCP_WMEM, facts, prefix, wmem
 from tests.unit.policy.world import KEPT, World
 

@@ -10,6 +10,7 @@ from bpftune.model import (
     Event,
     Facts,
     Keep,
+    Memory,
     Nudge,
     Rejected,
     Request,
@@ -22,7 +23,7 @@ from bpftune.model import (
     Yielded,
 )
 from bpftune.tuners.tcp_buffer import Connected, RcvbufLimited, SndbufLimited, TcpBuffer
-from bpftune.tuners.tcp_buffer.side import FIRST_PATIENCE, RECEIVERS
+from bpftune.tuners.tcp_buffer.paths import FIRST_PATIENCE, RECEIVERS
 from tests.unit.fakes import FOUND, HOST, MEMORY, MIB, TCP_RMEM, TCP_WMEM, prefix
 from tests.unit.policy.world import World
 
@@ -50,12 +51,13 @@ class Run:
     watches: list[Watch] = field(default_factory=list)
     refuses: bool = False
     notices: bool = True  # live receivers notice a raised limit when nudged
+    memory: Memory = MEMORY
     limit: int = FOUND[2]  # what live receivers have noticed
 
     def facts(self) -> Facts:
         values = {TCP_WMEM: FOUND, TCP_RMEM: self.value}
         found = {TCP_WMEM: FOUND, TCP_RMEM: FOUND}
-        return Facts(HOST, self.now_s, values, found, frozenset(), MEMORY)
+        return Facts(HOST, self.now_s, values, found, frozenset(), self.memory)
 
     def tell(self, event: Event) -> list[Request]:
         requests = list(self.tuner.event_handler(event, self.facts()))
@@ -184,6 +186,24 @@ def test_an_unused_limit_shrinks_to_what_was_found() -> None:
     unused = [watch for watch in run.watches if watch.prefix is None]
     assert unused
     assert all(watch.receivers for watch in unused)
+
+
+def test_what_was_grown_shrinks_first_when_tcp_is_short_of_memory() -> None:
+    run = Run(starving())
+    run.go_on(30)
+    grown = run.value[2]
+    assert grown > FOUND[2]
+    run.memory = replace(MEMORY, tcp_used_bytes=MEMORY.tcp_pressure_bytes)
+    run.tell(Woken(HOST.cookie, RECEIVERS.unused))
+    assert run.value[2] == grown // 2
+    assert run.changes[-1].record == "shrunk"
+    assert run.changes[-1].why == (
+        "TCP holds 64 GiB, and from 64 GiB the kernel saves memory; "
+        "connections that need the buffer become slower"
+    )
+    for _ in range(5):  # and on, once a minute, but never below what was found
+        run.tell(Woken(HOST.cookie, RECEIVERS.unused))
+    assert run.value == FOUND
 
 
 def test_the_sides_do_not_disturb_each_other() -> None:

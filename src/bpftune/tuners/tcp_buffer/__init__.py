@@ -30,7 +30,7 @@ from bpftune.model import (
 )
 from bpftune.tuners import beside
 from bpftune.tuners.tcp_buffer import side
-from bpftune.tuners.tcp_buffer.side import RECEIVERS, SENDERS, Paths
+from bpftune.tuners.tcp_buffer.paths import RECEIVERS, SENDERS, Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,24 +7,11 @@ the state of one side in one network namespace and return the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpftune.model import (
-    Change,
-    Facts,
-    Keep,
-    Nudge,
-    Prefix,
-    Request,
-    Sampled,
-    SocketSample,
-    Tunable,
-    Wake,
-    Watch,
-)
+from bpftune.model import Change, Facts, Keep, Memory, Nudge, Request, Sampled, Wake
 from bpftune.policy import limit, receiver, sender
-from bpftune.policy.cohort import Cohorts
 from bpftune.policy.epoch import (
     LOOKS_PER_SLICE,
     Epoch,
@@ -34,97 +21,24 @@ from bpftune.policy.epoch import (
     gather,
     slice_seconds,
 )
+from bpftune.text import size_words
 from bpftune.tuners.tcp_buffer import say
+from bpftune.tuners.tcp_buffer.paths import (
+    FIRST_DOUBT_S,
+    Paths,
+    Samples,
+    Side,
+    Watched,
+    afresh,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bpftune.model import Prefix
 
-MOST_PATHS = 64
 MOST_WATCHED = 4
 LOOKS_ASKED = LOOKS_PER_SLICE * 25
-FIRST_PATIENCE = 10  # checks of a minute each before an unused limit shrinks
 LONGEST_PATIENCE = 24 * 60
-FIRST_DOUBT_S = 10.0
 LONGEST_DOUBT_S = 3600.0
-
-Samples = tuple[SocketSample, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What differs between senders and receivers.
-
-    *unused* names the timer that looks for a limit that nobody needs.
-    """
-
-    tunable: Tunable
-    receivers: bool
-    unused: str
-
-
-SENDERS = Side(Tunable("net.ipv4.tcp_wmem"), receivers=False, unused="unused wmem")
-RECEIVERS = Side(Tunable("net.ipv4.tcp_rmem"), receivers=True, unused="unused rmem")
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """One destination: the climb, the epoch in the making, and our doubts.
-
-    Of receivers, *recent* has the last samples of each, for its rate, *cohorts*
-    what those made under each limit got, and *judged* how many of them were.
-    *least_rtt_us* is the least that any of them had.
-    """
-
-    path: limit.Path = field(default_factory=limit.Path)
-    gathering: Gathering = field(default_factory=Gathering)
-    recent: Mapping[int, Samples] = field(default_factory=dict)
-    cohorts: Cohorts = field(default_factory=Cohorts)
-    judged: int = 0
-    least_rtt_us: int = 0
-    watching: bool = False
-    every_s: float = 0.0
-    doubt_s: float = FIRST_DOUBT_S
-    deaf_until_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """What is known of one side in one network namespace."""
-
-    side: Side = SENDERS
-    paths: Mapping[Prefix, Watched] = field(default_factory=dict)
-    unused_checks: int = 0
-    patience: int = FIRST_PATIENCE
-    shrank: bool = False
-
-    @property
-    def tunable(self) -> Tunable:
-        """Whose third number is the limit."""
-        return self.side.tunable
-
-    def may_change(self, facts: Facts) -> bool:
-        """Tell if the tunable exists there and is not the admin's."""
-        return self.tunable in facts.values and self.tunable not in facts.yielded
-
-    def climbing(self, other_than: Prefix | None = None) -> bool:
-        """Tell if a path, or another path than this, holds the limit."""
-        return any(w.path.climb for p, w in self.paths.items() if p != other_than)
-
-    def put(self, prefix: Prefix, watched: Watched) -> Paths:
-        """Remember *watched*, most recent last; forget the oldest idle ones."""
-        paths = {p: w for p, w in self.paths.items() if p != prefix}
-        paths[prefix] = watched
-        for old in list(paths)[: max(0, len(paths) - MOST_PATHS)]:
-            if not paths[old].watching:
-                del paths[old]
-        return replace(self, paths=paths)
-
-    def watch(
-        self, prefix: Prefix | None, every_s: float, count: int, buffer_bytes: int = 0
-    ) -> Watch:
-        """Return the request to look at this side's sockets."""
-        return Watch(prefix, every_s, count, buffer_bytes, self.side.receivers)
-
 
 Answer = tuple[Paths, list[Request]]
 Judged = tuple[Watched, tuple[limit.Verdict, ...]]
@@ -139,20 +53,8 @@ def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answ
     if not may or watched.watching or busy or facts.now_s < waiting:
         return state, []
     every_s = slice_seconds(min_rtt_us) / LOOKS_PER_SLICE
-    watched = replace(_afresh(watched), watching=True, every_s=every_s)
+    watched = replace(afresh(watched), watching=True, every_s=every_s)
     return state.put(prefix, watched), [state.watch(prefix, every_s, LOOKS_ASKED)]
-
-
-def _afresh(watched: Watched) -> Watched:
-    """Forget what was seen, as there may be a gap before the next look."""
-    return replace(
-        watched,
-        gathering=Gathering(),
-        recent={},
-        cohorts=Cohorts(),
-        judged=0,
-        least_rtt_us=0,
-    )
 
 
 def _looks(
@@ -272,7 +174,7 @@ def _rested(
 ) -> Answer:
     """Stop looking, and believe the next hint only after a while."""
     watched = replace(
-        _afresh(watched),
+        afresh(watched),
         watching=False,
         deaf_until_s=now_s + watched.doubt_s,
         doubt_s=min(2 * watched.doubt_s, LONGEST_DOUBT_S),
@@ -342,14 +244,32 @@ def on_refused(state: Paths, value: tuple[int, ...], facts: Facts) -> Answer:
 
 
 def on_wake(state: Paths, facts: Facts) -> Answer:
-    """Check once a minute that a limit above what was found is used."""
+    """Check once a minute that a limit above what was found is used, and bearable."""
     if not state.may_change(facts):
         return state, []
     now, found = facts.values[state.tunable][2], facts.found[state.tunable][2]
     if now <= found:
         return replace(state, unused_checks=0), []
+    again = Wake(state.side.unused, 60)
+    if is_short(facts.memory) and not state.climbing():
+        state, requests = _shrunk(state, facts, short_of_memory(facts.memory))
+        return state, [*requests, again]
     half = max(found, now // 2)
-    return state, [state.watch(None, 0, 1, half + 1), Wake(state.side.unused, 60)]
+    return state, [state.watch(None, 0, 1, half + 1), again]
+
+
+def is_short(memory: Memory) -> bool:
+    """Tell if TCP holds so much memory that the kernel saves it (``tcp_mem[1]``)."""
+    return memory.tcp_used_bytes >= memory.tcp_pressure_bytes
+
+
+def short_of_memory(memory: Memory) -> str:
+    """Say why what was grown is given back, used or not."""
+    return (
+        f"TCP holds {size_words(memory.tcp_used_bytes)}, and from "
+        f"{size_words(memory.tcp_pressure_bytes)} the kernel saves memory; "
+        "connections that need the buffer become slower"
+    )
 
 
 def _on_unused_check(state: Paths, event: Sampled, facts: Facts) -> Answer:
@@ -358,16 +278,19 @@ def _on_unused_check(state: Paths, event: Sampled, facts: Facts) -> Answer:
     checks = state.unused_checks + 1
     if checks < state.patience:
         return replace(state, unused_checks=checks), []
+    who = "receiver" if state.side.receivers else "sender"
+    return _shrunk(
+        state, facts, f"no {who} used more than half of it for {checks} minutes"
+    )
+
+
+def _shrunk(state: Paths, facts: Facts, why: str) -> Answer:
+    """Give half of the limit back, but for what was found."""
     low, default, now = facts.values[state.tunable]
     half = max(facts.found[state.tunable][2], now // 2)
     if half >= now:
         return replace(state, unused_checks=0), []
-    who = "receiver" if state.side.receivers else "sender"
-    shrunk = Change(
-        state.tunable,
-        (low, default, half),
-        why=f"no {who} used more than half of it for {checks} minutes",
-        record="shrunk",
-        evidence={"checks": checks},
-    )
+    evidence = {"checks": state.unused_checks + 1}
+    value = (low, default, half)
+    shrunk = Change(state.tunable, value, why, record="shrunk", evidence=evidence)
     return replace(state, unused_checks=0, shrank=True), [shrunk]
