@@ -203,7 +203,7 @@ def programs(lab: Lab, seconds: float) -> list[Row]:
     with bpf_statistics():
         try:
             daemon.start(first)
-            pid = int(daemon.records[0]["pid"])
+            pid = next(int(one["pid"]) for one in daemon.records if "pid" in one)
             work: list[tuple[str, str, Callable[[], float]]] = [
                 ("nothing", "second", lambda: idle(seconds)),
                 ("short connections", "connection", lambda: short_connections(veth)),
