@@ -259,20 +259,26 @@ class Dispatcher:
             case Keep():
                 self.carrier.keep(request, cookie)
             case Nudge():
-                self._nudge(request, cookie)
+                self._nudge(tuner, request, cookie)
             case Survey():
                 self._survey(tuner, request, cookie)
             case Yield():
                 self._hand_over(request, cookie)
 
-    def _nudge(self, nudge: Nudge, cookie: NetnsCookie) -> None:
+    def _nudge(self, tuner: Tuner, nudge: Nudge, cookie: NetnsCookie) -> None:
         """Let live receivers notice what is on trial; a refused trial is none."""
         entry = self.ledger.get(cookie, nudge.tunable)
-        if entry is not None and entry.trial is not None:
+        if entry is None or entry.trial is None:
+            return
+        sockets = self.machine.sockets
+        try:
             self.machine.namespaces.inside(
-                cookie,
-                lambda: self.machine.sockets.nudge(nudge.prefix, nudge.buffer_bytes),
+                cookie, lambda: sockets.nudge(nudge.prefix, nudge.buffer_bytes)
             )
+        except NetnsGoneError:
+            raise
+        except KernelError as error:  # new connections will tell if it pays
+            self.tell(Record("degraded", str(error), tuner.name))
 
     def _survey(self, tuner: Tuner, survey: Survey, cookie: NetnsCookie) -> None:
         """Run an iterator of the tuner's; what it finds comes as events."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import bpftune.kernel
+from bpftune.compile import compile_one, find_clang
 from bpftune.kernel.sockets import Sockets
 from bpftune.model import SocketSample
 from tests.kernel.senders import (
@@ -182,3 +184,20 @@ def test_what_applications_chose_and_other_destinations_are_not_nudged(
         assert [size for size, _, _ in after] == before
         assert [lowat for _, lowat, _ in after] == [1, 100, 1]
         assert [lock for _, _, lock in after] == [2, 0, 0]
+
+
+def test_a_kernel_without_nudges_looks_all_the_same(
+    netns: Namespace, tmp_path: Path
+) -> None:
+    source = Path(bpftune.kernel.__file__).with_name("sockets.bpf.c")
+    parts = source.read_text().rpartition('SEC("iter/tcp")')
+    assert "int nudge_receivers" in parts[2]
+    text = f'{parts[0]}SEC("iter/no_such_thing"){parts[2]}'
+    changed = tmp_path / "changed.bpf.c"
+    changed.write_text(text)
+    with Sockets(compile_one(find_clang(), changed)) as sockets:
+        assert "nudge_receivers" in sockets.nudge_refused
+        assert sockets.nudge(prefix_of(V4), 0) == 0
+        with netns.connection(V4) as (client, server):
+            transfer(client, server, PLENTY)
+            assert cookie_of(server) in look(netns, sockets)

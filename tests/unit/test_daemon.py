@@ -17,6 +17,7 @@ from bpftune.model import (
     Netns,
     NetnsCookie,
     NetnsGone,
+    Nudge,
     Recheck,
     Rejected,
     Request,
@@ -731,3 +732,26 @@ def test_the_admin_ends_a_climb_in_the_middle() -> None:
     assert machine.sysctls.largest(RED) == 5 * MIB
     assert machine.kinds() == ["change", "yielded"]
     assert replace(machine.records[-1], why="").new == ADMINS
+
+
+# --- nudges ------------------------------------------------------------------
+
+
+def test_live_receivers_are_nudged_in_their_namespace_once_a_raise_is_made(
+    scene: Scene,
+) -> None:
+    near = prefix(1)
+    scene.tuner.answers[Seen] = [raised(), Nudge(TCP_WMEM, near, 4 * MIB)]
+    scene.see(RED)
+    assert scene.machine.sockets.nudges == [(RED.cookie, near, 4 * MIB)]
+
+
+def test_nobody_is_nudged_for_a_raise_that_was_refused_or_only_advised() -> None:
+    for observe in (False, True):
+        scene = Scene(observe=observe)
+        too_much = raised(MEMORY.total_bytes)
+        asked = raised() if observe else too_much
+        scene.tuner.answers[Seen] = [asked, Nudge(TCP_WMEM, prefix(1), 4 * MIB)]
+        scene.see(RED)
+        assert scene.machine.sockets.nudges == []
+        assert scene.writes == []

@@ -73,24 +73,20 @@ class Sockets:
         """Whether all that the last ``sample`` returned bear marks."""
 
     def _load(self, path: Path) -> BpfObject:
-        """Load all that this kernel takes. Raises KernelError if it takes none."""
-        try:
-            return _open(path, ())
-        except BpfError as error:
-            refused = str(error)
-        for self.refused, self.nudge_refused in (
-            (refused, ""),
-            ("", refused),
-            (refused, refused),
-        ):
-            left_out = (*(MARKERS if self.refused else ()),)
-            left_out += NUDGERS if self.nudge_refused else ()
+        """Load all that this kernel takes. Raises KernelError if it takes nothing."""
+        refused = {}
+        for left_out in ((), MARKERS, NUDGERS):
             try:
-                return _open(path, left_out)
+                opened = _open(path, left_out)
             except BpfError as error:
-                refused = str(error)
-                last = error
-        raise last
+                refused[left_out] = str(error)
+                continue
+            self.refused = refused[()] if left_out == MARKERS else ""
+            self.nudge_refused = refused[()] if left_out == NUDGERS else ""
+            return opened
+        # Without the one, the other was refused still.
+        self.refused, self.nudge_refused = refused[NUDGERS], refused[MARKERS]
+        return _open(path, MARKERS + NUDGERS)
 
     def __enter__(self) -> Sockets:
         return self
@@ -209,7 +205,7 @@ def _open(path: Path, left_out: tuple[str, ...]) -> BpfObject:
     """Load the object without the programs *left_out*. Raises KernelError."""
     bpf = BpfObject(path)
     try:
-        bpf.set_constant("has_marks", not left_out or MARKERS[0] not in left_out)
+        bpf.set_constant("has_marks", MARKERS[0] not in left_out)
         for name in left_out:
             bpf.disable(name)
         bpf.load()
