@@ -11,12 +11,15 @@ from bpftune import governor
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import (
+    Advise,
     Change,
     Event,
     Facts,
     Keep,
+    Netns,
     NetnsCookie,
     Rejected,
+    Tunable,
     Value,
     Yield,
     Yielded,
@@ -70,11 +73,26 @@ class Carrier:
         self._undo_prefix = undo_prefix
         self._observe = observe
 
-    def by_hand(self, entry: Entry, value: Value) -> str:
+    def by_hand(self, netns: Netns, tunable: Tunable, value: Value) -> str:
         """Return the command with which a person sets *value*."""
         numbers = " ".join(map(str, value))
-        prefix = self._undo_prefix(entry.netns.cookie)
-        return f"{prefix}sysctl -w {entry.tunable.name}='{numbers}'"
+        return f"{self._undo_prefix(netns.cookie)}sysctl -w {tunable.name}='{numbers}'"
+
+    def advise(self, tuner: str, advice: Advise, netns: Netns) -> None:
+        """Tell the admin what limits; it is for them to change."""
+        tunable = advice.tunable
+        self._tell(
+            Record(
+                record="advice",
+                why=advice.why,
+                tuner=tuner,
+                tunable=tunable.name,
+                netns=netns,
+                old=advice.old,
+                new=advice.new,
+                undo=self.by_hand(netns, tunable, advice.new),
+            )
+        )
 
     def _say(
         self,
@@ -89,7 +107,7 @@ class Carrier:
     ) -> None:
         undo = None
         if by_hand is not None and by_hand != entry.expected:
-            undo = self.by_hand(entry, by_hand)
+            undo = self.by_hand(entry.netns, entry.tunable, by_hand)
         self._tell(
             Record(
                 record=kind,

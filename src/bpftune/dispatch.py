@@ -21,6 +21,7 @@ from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.ledger import Ledger
 from bpftune.model import (
+    Advise,
     Change,
     Event,
     Facts,
@@ -246,24 +247,34 @@ class Dispatcher:
         self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
     ) -> None:
         match request:
-            case Watch():
-                self.agenda.watch(tuner, cookie, request, facts.now_s)
-            case Wake():
-                self.agenda.wake(tuner, cookie, request, facts.now_s)
-            case Recheck():
-                self.agenda.recheck(cookie, request, facts.now_s)
             case Change():
                 answer = self.carrier.change(request, facts)
                 if answer is not None:
                     self._pending.append((tuner, answer))
             case Keep():
                 self.carrier.keep(request, cookie)
+            case Advise():
+                self.carrier.advise(tuner.name, request, facts.netns)
+            case Yield():
+                self._hand_over(request, cookie)
+            case _:
+                self._arrange(tuner, cookie, request, facts.now_s)
+
+    def _arrange(
+        self, tuner: Tuner, cookie: NetnsCookie, request: Request, now_s: float
+    ) -> None:
+        """Do, or put on the agenda, what changes no tunable."""
+        match request:
+            case Watch():
+                self.agenda.watch(tuner, cookie, request, now_s)
+            case Wake():
+                self.agenda.wake(tuner, cookie, request, now_s)
+            case Recheck():
+                self.agenda.recheck(cookie, request, now_s)
             case Nudge():
                 self._nudge(tuner, request, cookie)
             case Survey():
                 self._survey(tuner, request, cookie)
-            case Yield():
-                self._hand_over(request, cookie)
 
     def _nudge(self, tuner: Tuner, nudge: Nudge, cookie: NetnsCookie) -> None:
         """Let live receivers notice what is on trial; a refused trial is none."""

@@ -282,6 +282,19 @@ class Nudge:
 
 
 @dataclass(frozen=True, slots=True)
+class Advise:
+    """Tell that *tunable* limits, at *old*, and that *new* would not.
+
+    For what is a choice of the admin's: it is told, never done.
+    """
+
+    tunable: Tunable
+    old: Value
+    new: Value
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """Send ``Woken`` after about *after_s*; a minute or more is rounded up.
 
@@ -331,7 +344,7 @@ class Yield:
     old: Value | None = None
 
 
-Request = Change | Keep | Watch | Nudge | Wake | Survey | Recheck | Yield
+Request = Change | Keep | Advise | Watch | Nudge | Wake | Survey | Recheck | Yield
 Policy = Callable[[E, Facts], Iterable[Request]]
 
 

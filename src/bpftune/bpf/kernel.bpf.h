@@ -211,6 +211,7 @@ struct bpf_iter_meta {
 struct netns_ipv4 {
 	int sysctl_tcp_wmem[3];
 	int sysctl_tcp_rmem[3];
+	__u8 sysctl_tcp_moderate_rcvbuf;
 };
 
 struct ns_common {

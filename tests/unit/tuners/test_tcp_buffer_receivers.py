@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from bpftune.agenda import Agenda
 from bpftune.model import (
+    Advise,
     Change,
     Event,
     Facts,
@@ -50,6 +51,8 @@ class Run:
     nudges: list[tuple[Nudge, int]] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     refuses: bool = False
+    is_fixed: bool = False  # tcp_moderate_rcvbuf is off
+    advice: list[Advise] = field(default_factory=list)
     notices: bool = True  # live receivers notice a raised limit when nudged
     memory: Memory = MEMORY
     limit: int = FOUND[2]  # what live receivers have noticed
@@ -72,6 +75,8 @@ class Run:
                     self.keeps.append(request)
                 case Change():
                     self.change(request)
+                case Advise():
+                    self.advice.append(request)
                 case Nudge():
                     self.nudges.append((request, self.value[2]))
                     if self.notices:
@@ -87,7 +92,9 @@ class Run:
             self.value = change.value
 
     def hint(self) -> list[Request]:
-        return self.tell(RcvbufLimited(HOST.cookie, NEAR, self.value[2], 200_000))
+        return self.tell(
+            RcvbufLimited(HOST.cookie, NEAR, self.value[2], 200_000, self.is_fixed)
+        )
 
     def go_on(self, seconds: float) -> None:
         """Let *seconds* pass, with a hint a second: a buffer at its limit stays so."""
@@ -204,6 +211,30 @@ def test_what_was_grown_shrinks_first_when_tcp_is_short_of_memory() -> None:
     for _ in range(5):  # and on, once a minute, but never below what was found
         run.tell(Woken(HOST.cookie, RECEIVERS.unused))
     assert run.value == FOUND
+
+
+def test_where_the_kernel_may_not_enlarge_buffers_it_is_said_and_left_so() -> None:
+    run = Run(starving(limit=FOUND[1]), is_fixed=True, limit=FOUND[1])
+    run.go_on(120)
+    assert not run.changes
+    assert not run.nudges
+    # Every now and then, and ever more seldom.
+    assert 2 <= len(run.advice) <= 6
+    (advice,) = set(run.advice)
+    assert advice.tunable.name == "net.ipv4.tcp_moderate_rcvbuf"
+    assert (advice.old, advice.new) == ((0,), (1,))
+    assert advice.why == (
+        "1 of 1 sockets from 10.0.1.0/24 get a whole window per round trip in 100% of "
+        "looks, and the kernel may not enlarge their receive buffers: that is the "
+        "admin's choice"
+    )
+
+
+def test_a_fixed_buffer_that_is_large_enough_is_not_worth_a_word() -> None:
+    run = Run(starving(limit=FOUND[1], rate=1e4), is_fixed=True, limit=FOUND[1])
+    run.go_on(120)
+    assert not run.advice
+    assert not run.changes
 
 
 def test_the_sides_do_not_disturb_each_other() -> None:

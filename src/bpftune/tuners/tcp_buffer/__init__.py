@@ -51,11 +51,15 @@ class SndbufLimited(Event):
 
 @dataclass(frozen=True, slots=True)
 class RcvbufLimited(Event):
-    """A receiver's buffer has grown to ``tcp_rmem[2]``."""
+    """A receiver's buffer has grown to its limit, ``tcp_rmem[2]``.
+
+    *is_fixed*: ``tcp_moderate_rcvbuf`` is off, and the limit is ``tcp_rmem[1]``.
+    """
 
     prefix: Prefix
     limit_bytes: int
     min_rtt_us: int
+    is_fixed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +167,10 @@ def _one_side(state: Sides, event: Event, facts: Facts) -> Answer:
     match event:
         case SndbufLimited(prefix=prefix, min_rtt_us=rtt_us):
             answer = side.on_hint(state.senders, prefix, rtt_us, facts)
-        case RcvbufLimited(prefix=prefix, min_rtt_us=rtt_us):
-            answer = side.on_hint(state.receivers, prefix, rtt_us, facts)
+        case RcvbufLimited(prefix=prefix, min_rtt_us=rtt_us, is_fixed=fixed):
+            answer = side.on_hint(
+                state.receivers, prefix, rtt_us, facts, is_fixed=bool(fixed)
+            )
         case Sampled(receivers=receivers):
             answer = side.on_sampled(state.of(receivers), event, facts)
         case Woken(name=SENDERS.unused):

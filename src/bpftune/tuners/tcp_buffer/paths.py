@@ -21,6 +21,8 @@ MOST_PATHS = 64
 FIRST_PATIENCE = 10  # checks of a minute each before an unused limit shrinks
 FIRST_DOUBT_S = 10.0
 
+TCP_MODERATE_RCVBUF = Tunable("net.ipv4.tcp_moderate_rcvbuf")
+
 Samples = tuple[SocketSample, ...]
 
 
@@ -46,7 +48,8 @@ class Watched:
 
     Of receivers, *recent* has the last samples of each, for its rate, *cohorts*
     what those made under each limit got, and *judged* how many of them were.
-    *least_rtt_us* is the least that any of them had.
+    *least_rtt_us* is the least that any of them had. *is_fixed*: the kernel may
+    not enlarge their buffers, by the admin's choice.
     """
 
     path: limit.Path = field(default_factory=limit.Path)
@@ -55,6 +58,7 @@ class Watched:
     cohorts: Cohorts = field(default_factory=Cohorts)
     judged: int = 0
     least_rtt_us: int = 0
+    is_fixed: bool = False
     watching: bool = False
     every_s: float = 0.0
     doubt_s: float = FIRST_DOUBT_S
@@ -75,6 +79,10 @@ class Paths:
     def tunable(self) -> Tunable:
         """Whose third number is the limit."""
         return self.side.tunable
+
+    def limit_bytes(self, watched: Watched, facts: Facts) -> int:
+        """Return how far the kernel enlarges the buffers of *watched*."""
+        return facts.values[self.tunable][1 if watched.is_fixed else 2]
 
     def may_change(self, facts: Facts) -> bool:
         """Tell if the tunable exists there and is not the admin's."""

@@ -50,6 +50,15 @@ class Words:
             sentence += f"; the last doubling gained {gain}, not yet proved"
         return sentence
 
+    def short_of_fixed_buffer(self, epoch: Epoch) -> str:
+        """Say that the kernel may not enlarge what is too small."""
+        total = len(epoch.sockets | epoch.starved)
+        return (
+            f"{len(epoch.starved)} of {total} sockets {self.peers} get a whole window "
+            f"per round trip in {epoch.hit:.0%} of looks, and the kernel may not "
+            "enlarge their receive buffers: that is the admin's choice"
+        )
+
     def kept(self, verdict: Kept) -> str:
         """Say why a value stays."""
         before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s

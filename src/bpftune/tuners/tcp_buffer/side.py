@@ -10,7 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpftune.model import Change, Facts, Keep, Memory, Nudge, Request, Sampled, Wake
+from bpftune.model import (
+    Advise,
+    Change,
+    Facts,
+    Keep,
+    Memory,
+    Nudge,
+    Request,
+    Sampled,
+    Wake,
+)
 from bpftune.policy import limit, receiver, sender
 from bpftune.policy.epoch import (
     LOOKS_PER_SLICE,
@@ -25,6 +35,7 @@ from bpftune.text import size_words
 from bpftune.tuners.tcp_buffer import say
 from bpftune.tuners.tcp_buffer.paths import (
     FIRST_DOUBT_S,
+    TCP_MODERATE_RCVBUF,
     Paths,
     Samples,
     Side,
@@ -44,7 +55,14 @@ Answer = tuple[Paths, list[Request]]
 Judged = tuple[Watched, tuple[limit.Verdict, ...]]
 
 
-def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answer:
+def on_hint(
+    state: Paths,
+    prefix: Prefix,
+    min_rtt_us: int,
+    facts: Facts,
+    *,
+    is_fixed: bool = False,
+) -> Answer:
     """Look closer at a destination whose connection seems short of buffer."""
     watched = state.paths.get(prefix, Watched())
     waiting = max(watched.path.wait_until_s, watched.deaf_until_s)
@@ -53,7 +71,9 @@ def on_hint(state: Paths, prefix: Prefix, min_rtt_us: int, facts: Facts) -> Answ
     if not may or watched.watching or busy or facts.now_s < waiting:
         return state, []
     every_s = slice_seconds(min_rtt_us) / LOOKS_PER_SLICE
-    watched = replace(afresh(watched), watching=True, every_s=every_s)
+    watched = replace(
+        afresh(watched), is_fixed=is_fixed, watching=True, every_s=every_s
+    )
     return state.put(prefix, watched), [state.watch(prefix, every_s, LOOKS_ASKED)]
 
 
@@ -117,7 +137,7 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     if watched is None or not watched.watching or not state.may_change(facts):
         return state, [state.watch(event.prefix, 0, 0)]
     now_s = facts.now_s
-    ceiling = facts.values[state.tunable][2]
+    ceiling = state.limit_bytes(watched, facts)
     watched, looks = _looks(state.side, watched, event.sockets, ceiling)
     climb = watched.path.climb
     if climb and now_s < climb.settle_until_s:
@@ -126,7 +146,7 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     if epoch is None and climb is not None:
         epoch = limit.out_of_patience(gathering)
         gathering = gathering if epoch is None else Gathering()
-    may = not state.climbing(other_than=event.prefix)
+    may = not state.climbing(other_than=event.prefix) and not watched.is_fixed
     watched = replace(watched, gathering=gathering)
     watched, verdicts = _judge(watched, epoch, ceiling, now_s, may=may)
     hopeless = gathering.hopeless
@@ -139,6 +159,9 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
         requests.append(Wake(state.side.unused, 60))
         state = _grew(state)
         watched = replace(watched, doubt_s=FIRST_DOUBT_S, judged=0)
+    if watched.is_fixed and path.streak >= 2 and path.last is not None:
+        requests.append(_advice(event.prefix, path.last))
+        return _rested(state, event.prefix, watched, requests, now_s)
     bored = hopeless is not None or path.content >= 2
     if path.climb is None and (bored or now_s < path.wait_until_s):
         return _rested(state, event.prefix, watched, requests, now_s)
@@ -228,6 +251,12 @@ def _request(
                 evidence=say.gain_facts(verdict.gain)
                 | say.epoch_facts(prefix, verdict.after),
             )
+
+
+def _advice(prefix: Prefix, epoch: Epoch) -> Advise:
+    """Say that the admin's choice holds receivers back."""
+    why = say.Words(prefix, receivers=True).short_of_fixed_buffer(epoch)
+    return Advise(TCP_MODERATE_RCVBUF, (0,), (1,), why)
 
 
 def on_refused(state: Paths, value: tuple[int, ...], facts: Facts) -> Answer:

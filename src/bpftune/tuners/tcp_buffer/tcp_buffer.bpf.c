@@ -28,14 +28,15 @@ struct cannot_opt_in {
 	__u64 netns_cookie;
 };
 
-/* A receiver's buffer has grown to tcp_rmem[2]; whether that holds it back is
- * another question.
+/* A receiver's buffer has grown to tcp_rmem[2], or it is_fixed: at tcp_rmem[1],
+ * with tcp_moderate_rcvbuf off. Whether that holds it back is another question.
  */
 struct rcvbuf_limited {
 	__u64 netns_cookie;
 	struct prefix prefix;
 	__u32 limit_bytes;
 	__u32 min_rtt_us;
+	__u32 is_fixed;
 };
 
 /* There are connections over a path that is not short. */
@@ -86,7 +87,9 @@ static __always_inline void hint_receiver(struct tcp_sock *tp)
 {
 	struct sock *sk = (struct sock *)tp;
 	struct net *net = sk->__sk_common.skc_net.net;
-	__u32 limit = net->ipv4.sysctl_tcp_rmem[2];
+	bool is_fixed = !net->ipv4.sysctl_tcp_moderate_rcvbuf;
+	__u32 limit = is_fixed ? net->ipv4.sysctl_tcp_rmem[1] :
+				 net->ipv4.sysctl_tcp_rmem[2];
 	struct prefix prefix = {};
 
 	if ((__u32)sk->sk_rcvbuf < limit - limit / 50 ||
@@ -99,7 +102,8 @@ static __always_inline void hint_receiver(struct tcp_sock *tp)
 	     .netns_cookie = net->net_cookie,
 	     .prefix = prefix,
 	     .limit_bytes = limit,
-	     .min_rtt_us = tp->rtt_min.s[0].v);
+	     .min_rtt_us = tp->rtt_min.s[0].v,
+	     .is_fixed = is_fixed);
 }
 
 static __always_inline void hint(struct tcp_sock *tp)
