@@ -2,7 +2,7 @@
 
     python -m bench [--full]
 
-Results are written to ``bench/results``. Without ``--full`` (some three hours)
+Results are written to ``bench/results``. Without ``--full`` (some five hours)
 the paths with one flow of cubic stand for the others.
 """
 

@@ -320,8 +320,8 @@ def report(rows: list[Row], healthy: list[Row]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure both parts and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=10, help="turns of two pairs")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
+    parser.add_argument("--repeat", type=int, default=20, help="turns of two pairs")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "overhead.json")
     options = parser.parse_args(argv)
     with Lab() as lab:
