@@ -20,7 +20,6 @@ from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
 
 CHOSEN = "4096 16384 100000"
-RMEM = "4096 131072 200000"
 MOUNTS = ("unshare", "--mount", "--propagation", "slave", "sh", "-c")
 
 
@@ -146,8 +145,8 @@ from bpftune.model import Tunable, Tuner
 class Deciding(Tuner):
     def event_handler(self, event, facts):
         raise ValueError("no idea")
-rmem = Tunable("net.ipv4.tcp_rmem")
-tuner = Deciding("deciding", "fails when it decides", tunables=(rmem,))
+mine = Tunable("net.ipv4.tcp_max_syn_backlog")
+tuner = Deciding("deciding", "fails when it decides", tunables=(mine,))
 """,
     "asking": """
 from bpftune.model import Change, Tunable, Tuner
@@ -193,7 +192,7 @@ def test_goes_on_without_tuners_that_break(
         install(tmp_path, name, source)
     netns = lab.namespace("a")
     daemon = start({"PYTHONPATH": str(tmp_path)})
-    write(netns, RMEM, name="net.ipv4.tcp_rmem")
+    write(netns, "777", name="net.ipv4.tcp_max_syn_backlog")
     write(netns, "65536", name="net.ipv4.tcp_notsent_lowat")
     for tuner in ("deciding", "asking"):
         daemon.wait_for(degraded_is(tuner), 3)
