@@ -14,6 +14,7 @@ LEAST_LOOK_GAP_S = 0.01  # at most 100 looks a second
 SEARCH_EVERY_LOOKS = 8  # looks in a slice: a competitor is seen in the next one
 SEARCH_EVERY_S = 10.0  # however slow the looks are
 MINUTE_S = 60.0
+LATE_S = 1.0  # so much later than it was due a timer may be set again on time
 RECHECKS_S = (0.0, 0.02, 0.1, 0.5, 1.0)
 """A write is seen before it happens: so long it may take until it did."""
 
@@ -89,6 +90,7 @@ class Agenda:
         """Begin with nothing to do."""
         self._looks: dict[_Key, Looking] = {}
         self._wakes: dict[tuple[str, NetnsCookie, str], Waking] = {}
+        self._rang: dict[tuple[str, NetnsCookie, str], float] = {}
         self._rechecks: dict[tuple[NetnsCookie, str], Rechecking] = {}
         self._last_look_s = float("-inf")
         self._last: Looking | None = None  # the watch of the last look, if it ended
@@ -112,11 +114,16 @@ class Agenda:
             self._looks[key] = look
 
     def wake(self, tuner: Tuner, cookie: NetnsCookie, wake: Wake, now_s: float) -> None:
-        """Set a timer. Long ones fall on whole minutes, to share wake-ups."""
+        """Set a timer. Long ones fall on whole minutes, to share wake-ups.
+
+        One that is set again as it rings goes by when it was due, not by when it
+        was heard: else what is asked for each minute would come every other one.
+        """
+        key = (tuner.name, cookie, wake.name)
+        now_s = max(self._rang.get(key, now_s), now_s - LATE_S)
         due_s = now_s + wake.after_s
         if wake.after_s >= MINUTE_S:
             due_s = -(-due_s // MINUTE_S) * MINUTE_S
-        key = (tuner.name, cookie, wake.name)
         self._wakes[key] = Waking(tuner, cookie, wake.name, due_s)
 
     def recheck(self, cookie: NetnsCookie, recheck: Recheck, now_s: float) -> None:
@@ -160,6 +167,7 @@ class Agenda:
     def due_wakes(self, now_s: float) -> list[Waking]:
         """Take the timers that are due."""
         ready = [key for key, wake in self._wakes.items() if wake.due_s <= now_s]
+        self._rang = {key: self._wakes[key].due_s for key in ready}
         return [self._wakes.pop(key) for key in ready]
 
     def due_rechecks(self, now_s: float) -> list[Rechecking]:

@@ -120,9 +120,11 @@ def transfer(client: socket.socket, server: socket.socket, amount: int) -> None:
     """Send *amount* bytes and wait until all of them are acknowledged."""
     before = tcp_info(client).bytes_acked
     left = amount
+    end_s = time.monotonic() + DEADLINE_S
     client.setblocking(False)
     server.setblocking(False)
     while left or tcp_info(client).bytes_acked < before + amount:
+        assert time.monotonic() < end_s, "it did not get across in time"
         if left:
             with suppress(BlockingIOError):
                 left -= client.send(bytes(left))

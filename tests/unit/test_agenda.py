@@ -234,3 +234,16 @@ def test_knows_who_writes_a_sysctl_there_or_elsewhere() -> None:
     agenda.recheck(here, mine, 0.0)
     assert agenda.write_of(here, name) == mine
     assert agenda.write_of(here, "net.ipv4.tcp_rmem") is None
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.003, 0.5])
+def test_what_is_due_each_minute_is_not_due_every_other_one(late_s: float) -> None:
+    """A timer is heard a little after its minute, and set again for the next."""
+    agenda, now_s = Agenda(), 0.0
+    agenda.wake(TUNER, HOST.cookie, Wake("tea", 60), now_s)
+    for minute in range(1, 6):
+        due_s = agenda.next_s()
+        assert due_s == 60.0 * minute
+        now_s = due_s + late_s
+        assert agenda.due_wakes(now_s)
+        agenda.wake(TUNER, HOST.cookie, Wake("tea", 60), now_s)

@@ -113,7 +113,8 @@ def verdict_on(
 ) -> ExitCode:
     """Return the exit code: all, part or nothing works."""
     answers = [answer for of_tuner in tried.values() for answer in of_tuner]
-    if not all(answer.works for answer in base):
+    full_looks, *_ = sampler
+    if not all(answer.works for answer in [*base, full_looks]):
         return ExitCode.UNSUPPORTED
     if answers and not any(answer.works for answer in answers):
         return ExitCode.UNSUPPORTED

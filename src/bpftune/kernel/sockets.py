@@ -168,7 +168,7 @@ class Sockets:
 
         Those from *prefix* with a receive buffer of at least *buffer_bytes*, but
         for those whose application set SO_RCVBUF or SO_RCVLOWAT. Returns how many
-        there were; 0 where the kernel cannot (before 6.0). Raises BpfError.
+        there were; 0 where the kernel refuses it. Raises BpfError.
         """
         if self.nudge_refused:
             return 0

@@ -22,7 +22,7 @@ RCVBUF_LOCK = 2  # SOCK_RCVBUF_LOCK: the application chose its own size
 LARGEST_WINDOW = 65535  # before the window scale (RFC 7323, 2.3)
 FULL = 0.85
 """Share of the window per round trip: 0.9 to 1.2 was seen where the window is the
-limit, since it arrives in bursts, and 0.3 where a path of half the window is."""
+limit, since it arrives in bursts, and 0.28 on a path that had room for 0.3 of it."""
 
 
 def least_rtt_us(samples: Sequence[SocketSample], known: int = 0) -> int:

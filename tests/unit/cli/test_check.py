@@ -160,7 +160,7 @@ def test_a_kernel_without_cheap_looks_is_told(
     told = " ".join(capsys.readouterr().out.split())
     assert "cheap looks no iterator refused lost: each look passes all" in told
     monkeypatch.setattr(FakeSockets, "error", KernelError("no sampler", "do this"))
-    assert check(json=True) == ExitCode.DEGRADED
+    assert check(json=True) == ExitCode.UNSUPPORTED  # the daemon cannot start
     parsed = json.loads(capsys.readouterr().out)
     assert parsed["connections"] == [
         {

@@ -29,7 +29,7 @@ from bpftune.model import (
     Yielded,
 )
 from bpftune.tuners import beside
-from bpftune.tuners.tcp_buffer import side
+from bpftune.tuners.tcp_buffer import shrink, side
 from bpftune.tuners.tcp_buffer.paths import RECEIVERS, SENDERS, Paths
 
 if TYPE_CHECKING:
@@ -174,9 +174,9 @@ def _one_side(state: Sides, event: Event, facts: Facts) -> Answer:
         case Sampled(receivers=receivers):
             answer = side.on_sampled(state.of(receivers), event, facts)
         case Woken(name=SENDERS.unused):
-            answer = side.on_wake(state.senders, facts)
+            answer = shrink.on_wake(state.senders, facts)
         case Woken(name=RECEIVERS.unused):
-            answer = side.on_wake(state.receivers, facts)
+            answer = shrink.on_wake(state.receivers, facts)
         case Rejected(tunable=SENDERS.tunable, value=value):
             answer = side.on_refused(state.senders, value, facts)
         case Rejected(tunable=RECEIVERS.tunable, value=value):

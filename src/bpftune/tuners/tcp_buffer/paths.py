@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bpftune.model import Facts, Prefix, SocketSample, Tunable, Watch
+from bpftune.model import Facts, Prefix, Request, SocketSample, Tunable, Watch
 from bpftune.policy import limit
 from bpftune.policy.cohort import Cohorts
 from bpftune.policy.epoch import Gathering
@@ -106,6 +106,10 @@ class Paths:
     ) -> Watch:
         """Return the request to look at this side's sockets."""
         return Watch(prefix, every_s, count, buffer_bytes, self.side.receivers)
+
+
+Answer = tuple[Paths, list[Request]]
+"""The next state, and what is asked for."""
 
 
 def afresh(watched: Watched) -> Watched:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bpftune.policy.epoch import Epoch, LimitedBy
-from bpftune.text import rate_words, seconds_words
+from bpftune.text import rate_words, seconds_words, size_words
 
 if TYPE_CHECKING:
-    from bpftune.model import Prefix
+    from bpftune.model import Memory, Prefix
     from bpftune.policy.evidence import Estimate
     from bpftune.policy.limit import Kept, Raise, TakenBack
 
@@ -94,6 +94,21 @@ def window_scale(epoch: Epoch) -> str:
     return (
         "; these connections are at the largest window that the window scale of "
         "their handshake allows, only new ones can have more"
+    )
+
+
+def unused(checks: int, *, receivers: bool) -> str:
+    """Say that nobody needed the limit for *checks* minutes."""
+    who = "receiver" if receivers else "sender"
+    return f"no {who} used more than half of it for {checks} minutes"
+
+
+def short_of_memory(memory: Memory) -> str:
+    """Say why what was grown is given back, used or not."""
+    return (
+        f"TCP holds {size_words(memory.tcp_used_bytes)}, and from "
+        f"{size_words(memory.tcp_pressure_bytes)} the kernel saves memory; "
+        "connections that need the buffer become slower"
     )
 
 

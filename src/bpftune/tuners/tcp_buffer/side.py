@@ -15,7 +15,6 @@ from bpftune.model import (
     Change,
     Facts,
     Keep,
-    Memory,
     Nudge,
     Request,
     Sampled,
@@ -31,11 +30,11 @@ from bpftune.policy.epoch import (
     gather,
     slice_seconds,
 )
-from bpftune.text import size_words
-from bpftune.tuners.tcp_buffer import say
+from bpftune.tuners.tcp_buffer import say, shrink
 from bpftune.tuners.tcp_buffer.paths import (
     FIRST_DOUBT_S,
     TCP_MODERATE_RCVBUF,
+    Answer,
     Paths,
     Samples,
     Side,
@@ -48,10 +47,8 @@ if TYPE_CHECKING:
 
 MOST_WATCHED = 4
 LOOKS_ASKED = LOOKS_PER_SLICE * 25
-LONGEST_PATIENCE = 24 * 60
 LONGEST_DOUBT_S = 3600.0
 
-Answer = tuple[Paths, list[Request]]
 Judged = tuple[Watched, tuple[limit.Verdict, ...]]
 
 
@@ -105,10 +102,12 @@ def _judge_by_age(watched: Watched, now_s: float) -> Judged:
     path, climb, cohorts = watched.path, watched.path.climb, watched.cohorts
     if climb is None:
         return watched, ()
-    ripe = cohorts.ripe(climb.level, climb.paid)
-    gain = cohorts.gain(climb.level, climb.paid)
     slices = watched.gathering.slices
-    if len(ripe) <= watched.judged or gain is None or not slices:
+    ripe = cohorts.ripe(climb.level, climb.paid)
+    if not slices or len(ripe) <= watched.judged:
+        return watched, ()
+    gain = cohorts.gain(climb.level, climb.paid)
+    if gain is None:
         return watched, ()
     starved = ripe[-1].starved
     path, verdicts = limit.by_age(path, Epoch(slices), gain, now_s, starved=starved)
@@ -132,7 +131,7 @@ def _judge(
 def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     """Take in one look at the sockets of a destination."""
     if event.prefix is None:
-        return _on_unused_check(state, event, facts)
+        return shrink.on_unused_check(state, event, facts)
     watched = state.paths.get(event.prefix)
     if watched is None or not watched.watching or not state.may_change(facts):
         return state, [state.watch(event.prefix, 0, 0)]
@@ -157,7 +156,7 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
     requests = _requests(state, event.prefix, verdicts, facts)
     if any(isinstance(verdict, limit.Raise) for verdict in verdicts):
         requests.append(Wake(state.side.unused, 60))
-        state = _grew(state)
+        state = shrink.grew(state)
         watched = replace(watched, doubt_s=FIRST_DOUBT_S, judged=0)
     if watched.is_fixed and path.streak >= 2 and path.last is not None:
         requests.append(_advice(event.prefix, path.last))
@@ -167,17 +166,6 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
         return _rested(state, event.prefix, watched, requests, now_s)
     state, more = _renewed(state, event, watched)
     return state, requests + more
-
-
-def _grew(state: Paths) -> Paths:
-    """Grow again after shrinking: the shrink was a mistake, be more patient."""
-    patience = state.patience * 2 if state.shrank else state.patience
-    return replace(
-        state,
-        unused_checks=0,
-        shrank=False,
-        patience=min(patience, LONGEST_PATIENCE),
-    )
 
 
 def _renewed(state: Paths, event: Sampled, watched: Watched) -> Answer:
@@ -270,56 +258,3 @@ def on_refused(state: Paths, value: tuple[int, ...], facts: Facts) -> Answer:
         stopped = replace(watched, path=path)
         return _rested(state, prefix, stopped, requests, facts.now_s)
     return state, []
-
-
-def on_wake(state: Paths, facts: Facts) -> Answer:
-    """Check once a minute that a limit above what was found is used, and bearable."""
-    if not state.may_change(facts):
-        return state, []
-    now, found = facts.values[state.tunable][2], facts.found[state.tunable][2]
-    if now <= found:
-        return replace(state, unused_checks=0), []
-    again = Wake(state.side.unused, 60)
-    if is_short(facts.memory) and not state.climbing():
-        state, requests = _shrunk(state, facts, short_of_memory(facts.memory))
-        return state, [*requests, again]
-    half = max(found, now // 2)
-    return state, [state.watch(None, 0, 1, half + 1), again]
-
-
-def is_short(memory: Memory) -> bool:
-    """Tell if TCP holds so much memory that the kernel saves it (``tcp_mem[1]``)."""
-    return memory.tcp_used_bytes >= memory.tcp_pressure_bytes
-
-
-def short_of_memory(memory: Memory) -> str:
-    """Say why what was grown is given back, used or not."""
-    return (
-        f"TCP holds {size_words(memory.tcp_used_bytes)}, and from "
-        f"{size_words(memory.tcp_pressure_bytes)} the kernel saves memory; "
-        "connections that need the buffer become slower"
-    )
-
-
-def _on_unused_check(state: Paths, event: Sampled, facts: Facts) -> Answer:
-    if event.sockets or state.climbing() or state.tunable not in facts.values:
-        return replace(state, unused_checks=0), []
-    checks = state.unused_checks + 1
-    if checks < state.patience:
-        return replace(state, unused_checks=checks), []
-    who = "receiver" if state.side.receivers else "sender"
-    return _shrunk(
-        state, facts, f"no {who} used more than half of it for {checks} minutes"
-    )
-
-
-def _shrunk(state: Paths, facts: Facts, why: str) -> Answer:
-    """Give half of the limit back, but for what was found."""
-    low, default, now = facts.values[state.tunable]
-    half = max(facts.found[state.tunable][2], now // 2)
-    if half >= now:
-        return replace(state, unused_checks=0), []
-    evidence = {"checks": state.unused_checks + 1}
-    value = (low, default, half)
-    shrunk = Change(state.tunable, value, why, record="shrunk", evidence=evidence)
-    return replace(state, unused_checks=0, shrank=True), [shrunk]
