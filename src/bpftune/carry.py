@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bpftune import governor
+from bpftune import governor, pauses
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import (
@@ -72,6 +72,7 @@ class Carrier:
         self._tell = tell
         self._undo_prefix = undo_prefix
         self._observe = observe
+        self.pauses = pauses.Pauses()
 
     def by_hand(self, netns: Netns, tunable: Tunable, value: Value) -> str:
         """Return the command with which a person sets *value*."""
@@ -131,6 +132,8 @@ class Carrier:
         reason = governor.refusal(
             change, entry, facts.memory, self._ledger.granted_bytes(), facts.now_s
         )
+        if reason is None and self.pauses.cover(entry):
+            reason = pauses.WHY
         if reason is not None:
             return self._refused(entry, change, reason)
         old, extra = entry.expected, {"evidence": change.evidence}
@@ -200,10 +203,17 @@ class Carrier:
         self._say("yielded", entry, request.why, old, new)
         return Yielded(cookie, request.tunable)
 
-    def settle(self, tuner: str | None, why: str) -> None:
+    def settle(
+        self,
+        tuner: str | None,
+        why: str,
+        only: Callable[[Entry], bool] = lambda _entry: True,
+    ) -> None:
         """Take the trials under way (of *tuner*, or all) back to what paid."""
         for entry in self._ledger:
             if entry.trial is None or entry.yielded or tuner not in (None, entry.tuner):
+                continue
+            if not only(entry):
                 continue
             cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
             try:

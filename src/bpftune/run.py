@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from bpftune import __version__
+from bpftune.control.about import About
+from bpftune.control.control import Control
 from bpftune.daemon import Daemon
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
@@ -68,22 +70,43 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         wake_fd = _signals(stack)
         tuners, problems = discover()
         machine = stack.enter_context(Machine())
+        heard_by: list[Callable[[Record], None]] = [sink.write]
         daemon = Daemon(
             machine,
             machine.load(tuners),
-            sink.write,
+            lambda record: _tell_all(heard_by, record),
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
         )
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
+        about = About(tuners, observe)
+        control = _open_control(daemon, about, stack)
+        if control is not None:
+            heard_by.append(control.hear)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
         sink.write(_started(daemon, observe=observe))
-        _loop(daemon, wake_fd, sink)
+        _loop(daemon, wake_fd, sink, control)
     sink.close()
     return 0
+
+
+def _tell_all(heard_by: list[Callable[[Record], None]], record: Record) -> None:
+    for hear in heard_by:
+        hear(record)
+
+
+def _open_control(daemon: Daemon, about: About, stack: ExitStack) -> Control | None:
+    """Listen for the other verbs; without a socket tuning goes on all the same."""
+    try:
+        control = Control(run_dir() / "control", daemon, about)
+    except KernelError as error:
+        daemon.tell(Record("degraded", str(error)))
+        return None
+    stack.callback(control.close)
+    return control
 
 
 def _room_in(fd: int) -> Callable[[], bool]:
@@ -135,7 +158,9 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
     )
 
 
-def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
+def _loop(
+    daemon: Daemon, wake_fd: int, sink: Sink, control: Control | None = None
+) -> None:
     """Wait and turn until a signal comes."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
@@ -143,8 +168,12 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
         if machine.namespaces.fd >= 0:
             selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
+        if control is not None:
+            selector.register(control.fd, selectors.EVENT_READ)
         while True:
             due_s = daemon.turn()
+            if control is not None:
+                due_s = min(due_s, control.turn())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return
