@@ -66,10 +66,6 @@ class Book:
         self._advice: dict[tuple[str, NetnsCookie], Advice] = {}
         self._ignored: dict[str, None] = {}  # the longest ignored first
 
-    def __len__(self) -> int:
-        """Return how much advice there is, the ignored left out."""
-        return sum(not advice.ignored for advice in self._advice.values())
-
     def all(self) -> list[Advice]:
         """Return all advice, the oldest first."""
         return list(self._advice.values())

@@ -124,8 +124,13 @@ class Carrier:
             )
         )
 
-    def change(self, change: Change, facts: Facts) -> Event | None:
-        """Make *change* if it may be made; return what its tuner is to hear."""
+    def change(
+        self, change: Change, facts: Facts, *, by_admin: bool = False
+    ) -> Event | None:
+        """Make *change* if it may be made; return what its tuner is to hear.
+
+        What is asked *by_admin* is done even by a daemon that only observes.
+        """
         entry = self._ledger.get(facts.netns.cookie, change.tunable)
         if entry is None or change.value == entry.expected:
             return None
@@ -136,12 +141,16 @@ class Carrier:
             reason = pauses.WHY
         if reason is not None:
             return self._refused(entry, change, reason)
-        old, extra = entry.expected, {"evidence": change.evidence}
+        old = entry.expected
+        extra: dict[str, object] = {"evidence": change.evidence}
         on_trial = change.record == "change"
         raised = not governor.goes_down(change.value, old, entry.tunable)
         granted = governor.grant_after(change, entry)
-        if self._observe:
+        if by_admin:
+            extra["reason"] = "admin"
+        elif self._observe:
             new = change.value
+            extra["sockets"] = change.sockets
             self._say("advice", entry, change.why, old, new, extra, by_hand=new)
             return Rejected(facts.netns.cookie, change.tunable, new, "observing")
         self._ledger.intend(entry, change.value)
@@ -200,8 +209,17 @@ class Carrier:
             return None
         old = request.old or entry.expected
         self._ledger.yield_to_admin(entry, new)
-        self._say("yielded", entry, request.why, old, new)
+        by: dict[str, object] = {}
+        if request.uid is not None:
+            by = {"by_uid": request.uid, "by_comm": request.comm}
+        self._say("yielded", entry, request.why, old, new, by)
         return Yielded(cookie, request.tunable)
+
+    def adopt(self, entry: Entry, value: Value) -> None:
+        """Take a tunable back from the admin, who asked for it."""
+        self._ledger.adopt(entry, value)
+        why = "the admin gave it back"
+        self._say("adopted", entry, why, value, value)
 
     def settle(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from bpftune.text import one_line
@@ -52,7 +52,7 @@ def _number(number: float) -> str:
     if isinstance(number, int):
         return str(number)
     if not isfinite(number):
-        return "NaN" if number != number else "+Inf" if number > 0 else "-Inf"
+        return "NaN" if isnan(number) else "+Inf" if number > 0 else "-Inf"
     return repr(number)
 
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import selectors
 import signal
 import socket
-import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from bpftune import __version__
 from bpftune.control.about import About
-from bpftune.control.control import Control
+from bpftune.control.control import Control, read_book
+from bpftune.control.notes import Notes
 from bpftune.daemon import Daemon
+from bpftune.history import History
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
-from bpftune.paths import run_dir
-from bpftune.records import Record, Sink
+from bpftune.notify import Notifier
+from bpftune.paths import run_dir, state_dir
+from bpftune.records import Record
+from bpftune.sink import Sink
+from bpftune.targets import STDERR, choose
 from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from bpftune.model import Tuner
@@ -62,62 +64,62 @@ def lock(directory: Path, stack: ExitStack) -> None:
 def run(*, observe: bool = False, json: bool = False) -> int:
     """Run until SIGTERM or SIGINT; return the exit code.
 
-    Records go to stderr, one a line. Raises KernelError if it cannot start.
+    Records go to the history, and to standard error or wherever ``targets.choose``
+    finds better. Raises KernelError if it cannot start.
     """
-    sink = Sink(sys.stderr, json_lines=json, has_room=_room_in(sys.stderr.fileno()))
     with ExitStack() as stack:
+        sink = _sink(stack, observe=observe, json=json)
+        notifier = stack.enter_context(closing(Notifier()))
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
         tuners, problems = discover()
         machine = stack.enter_context(Machine())
-        heard_by: list[Callable[[Record], None]] = [sink.write]
+        notes = Notes(sink.write, read_book(state_dir(), sink.write))
         daemon = Daemon(
             machine,
             machine.load(tuners),
-            lambda record: _tell_all(heard_by, record),
+            notes.hear,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
         )
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
-        about = About(tuners, observe)
-        control = _open_control(daemon, about, stack)
-        if control is not None:
-            heard_by.append(control.hear)
+        control = _control(daemon, notes, About(tuners, observe), sink, stack)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
-        sink.write(_started(daemon, observe=observe))
-        _loop(daemon, wake_fd, sink, control)
-    sink.close()
+        started = _started(daemon, observe=observe)
+        sink.write(started)
+        notifier.ready(started.why)
+        _loop(daemon, wake_fd, sink, notifier, control)
+        notifier.stopping()
     return 0
 
 
-def _tell_all(heard_by: list[Callable[[Record], None]], record: Record) -> None:
-    for hear in heard_by:
-        hear(record)
+def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
+    """Return the sink, which writes what it holds back when *stack* is left."""
+    # Were standard error closed, its number would go to the next file opened.
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(fd)
+    targets = [choose(json_lines=json), History(state_dir())]
+    return stack.enter_context(
+        closing(Sink(targets, mode="observe" if observe else "tune"))
+    )
 
 
-def _open_control(daemon: Daemon, about: About, stack: ExitStack) -> Control | None:
+def _control(
+    daemon: Daemon, notes: Notes, about: About, sink: Sink, stack: ExitStack
+) -> Control | None:
     """Listen for the other verbs; without a socket tuning goes on all the same."""
     try:
-        control = Control(run_dir() / "control", daemon, about)
+        control = Control(run_dir(), state_dir(), daemon, notes, about)
     except KernelError as error:
-        daemon.tell(Record("degraded", str(error)))
+        sink.write(Record("degraded", str(error)))
         return None
     stack.callback(control.close)
+    sink.add(control)
     return control
-
-
-def _room_in(fd: int) -> Callable[[], bool]:
-    """Return a function that tells whether *fd* takes a line at once.
-
-    A reader that sleeps, or a terminal stopped by Ctrl-S, must not stop us, and
-    O_NONBLOCK would hold for all who share the file.
-    """
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return lambda: bool(poll.poll(0))
 
 
 def _signals(stack: ExitStack) -> int:
@@ -159,9 +161,13 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
 
 
 def _loop(
-    daemon: Daemon, wake_fd: int, sink: Sink, control: Control | None = None
+    daemon: Daemon,
+    wake_fd: int,
+    sink: Sink,
+    notifier: Notifier,
+    control: Control | None = None,
 ) -> None:
-    """Wait and turn until a signal comes."""
+    """Wait and turn until a signal comes; the watchdog hears of each turn."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
         selector.register(wake_fd, selectors.EVENT_READ)
@@ -171,7 +177,7 @@ def _loop(
         if control is not None:
             selector.register(control.fd, selectors.EVENT_READ)
         while True:
-            due_s = daemon.turn()
+            due_s = min(daemon.turn(), notifier.turned())
             if control is not None:
                 due_s = min(due_s, control.turn())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):

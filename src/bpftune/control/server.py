@@ -136,7 +136,7 @@ class Server:
         return min((client.due_s for client in self._clients), default=inf)
 
     def send_to_watchers(self, message: Callable[[bool], bytes]) -> None:
-        """Send a record to all who watch; *message* makes it, for the trusted or not."""
+        """Send a record to all who watch; *message* is asked for it: for the trusted?"""
         for client in [one for one in self._clients if one.watches]:
             data = message(self._is_trusted(client.peer))
             self._guard(client, client.send, data, self._clock())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bpftune.control import interface
+from bpftune.control import interface, past
+from bpftune.control.errors import answered
 from bpftune.control.framing import STANDARD, Call, CallError, reply
 from bpftune.control.redact import redacted
 from bpftune.kernel.errors import KernelError
@@ -14,17 +15,13 @@ from bpftune.text import one_line, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bpftune.control.changing import Changing
     from bpftune.control.reading import Reading
     from bpftune.control.view import Shape
 
     Method = Callable[..., Iterator[Shape | None]]
 
 URL = "https://varlink.org"
-
-
-def refused(name: str, **parameters: object) -> CallError:
-    """Return an error of our own interface."""
-    return CallError(f"{interface.NAME}.{name}", **parameters)
 
 
 class Service:
@@ -34,7 +31,7 @@ class Service:
         self,
         version: str,
         looks: Reading,
-        changes: object,
+        changes: Changing,
         tell: Callable[[Record], None],
     ) -> None:
         """Answer with *looks* and, for those who may, *changes*."""
@@ -75,6 +72,9 @@ class Service:
                 raise CallError(f"{STANDARD}.ExpectedMore")
             return
         method = self._method(name, trusted=trusted)
+        about = call.parameters.get("about", "")
+        if not trusted and past.is_destination(about):
+            raise answered("NotPermitted", "only root may ask about a destination")
         for shape in self._steps(name, method, call):
             if shape is None:
                 yield None
@@ -89,7 +89,7 @@ class Service:
             raise CallError(f"{STANDARD}.MethodNotImplemented", method=name)
         if not trusted:
             why = "only root and members of the group bpftune change anything"
-            raise refused("NotPermitted", why=why)
+            raise answered("NotPermitted", why)
         return self._changes[name]
 
     def _steps(self, name: str, method: Method, call: Call) -> Iterator[Shape | None]:
@@ -99,11 +99,11 @@ class Service:
         except CallError:
             raise
         except KernelError as error:
-            raise refused("Refused", why=one_line(str(error))) from error
+            raise answered("Refused", str(error)) from error
         except Exception as error:
             why = f"{name} failed: {type(error).__name__}: {error}"
             self._tell(Record("degraded", one_line(why)))
-            raise refused("Refused", why=one_line(why)) from error
+            raise answered("Refused", why) from error
 
     def _about_itself(self, name: str, call: Call) -> Shape:
         if name not in self._standard:
