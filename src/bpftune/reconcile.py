@@ -55,7 +55,9 @@ class Reconciler:
         host = self._namespaces.host.cookie
         for cookie in self._ledger.cookies():
             mine = self._ledger.of(cookie).values()
-            if cookie != host and not any(e.ours or e.yielded or e.counts for e in mine):
+            if cookie != host and not any(
+                e.ours or e.yielded or e.counts for e in mine
+            ):
                 self._ledger.forget(cookie)
                 self._sysctls.forget(cookie)
                 return
