@@ -46,6 +46,7 @@ def test_knows_whether_a_message_has_begun() -> None:
     assert framer.has_begun
     assert framer.take() is None
     framer.feed(b"\0")
+    assert not framer.has_begun
     assert framer.take() == b"abc"
     assert not framer.has_begun
 
