@@ -115,10 +115,7 @@ def _step(
     if never_ours:
         return None
     try:
-        try:
-            now = current(entry)
-        except KernelError:
-            now = current(entry)  # what was refused once may not be again
+        now = current(entry)
     except NetnsGoneError:
         return step(SKIP, None, GONE)
     except KernelError as error:
@@ -148,15 +145,9 @@ def _in_use(entry: Entry, in_use: InUse) -> str:
 def carry_out(steps: Iterable[Step], ledger: Ledger, carrier: Carrier) -> list[Step]:
     """Do what *steps* say; return them with what came of it.
 
-    What is refused is tried once more at the end, and holds up nothing else.
+    What is refused holds up nothing else.
     """
-    done = [_do(step, ledger, carrier) for step in steps]
-    return [
-        _do(replace(step, action=SET), ledger, carrier)
-        if step.action == FAIL and step.now is not None
-        else step
-        for step in done
-    ]
+    return [_do(step, ledger, carrier) for step in steps]
 
 
 def _do(step: Step, ledger: Ledger, carrier: Carrier) -> Step:
@@ -183,13 +174,23 @@ def roll_back(
     *,
     dry_run: bool,
 ) -> list[Step]:
-    """Plan and, unless it is a *dry_run*, do it; return what came of it."""
+    """Plan and, unless it is a *dry_run*, do it; return what came of it.
+
+    What failed is looked at once more, since it may do so for a moment only.
+    """
 
     def current(entry: Entry) -> Value:
         return sysctls.read(entry.netns.cookie, entry.tunable.name)
 
-    steps = plan(ledger, selection, current, in_use)
-    return steps if dry_run else carry_out(steps, ledger, carrier)
+    def once(entries: Iterable[Entry]) -> dict[tuple[int, str], Step]:
+        steps = plan(entries, selection, current, in_use)
+        done = steps if dry_run else carry_out(steps, ledger, carrier)
+        return {(step.netns.cookie, step.tunable.name): step for step in done}
+
+    done = once(ledger)
+    failed = {place for place, step in done.items() if step.action == FAIL}
+    again = (e for e in ledger if (e.netns.cookie, e.tunable.name) in failed)
+    return list({**done, **once(again)}.values())
 
 
 def rollback_offline(
