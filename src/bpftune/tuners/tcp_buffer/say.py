@@ -62,7 +62,7 @@ class Words:
     def kept(self, verdict: Kept) -> str:
         """Say why a value stays."""
         before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s
-        if not verdict.proved:
+        if not verdict.paid:
             sentence = (
                 f"it ended the shortage of sockets {self.peers}; a gain is not proved "
                 f"({gained(verdict.gain)})"
