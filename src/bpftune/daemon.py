@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from bpftune import learned_file
 from bpftune.agenda import MINUTE_S, Looking
 from bpftune.dispatch import SYSCTL, Dispatcher
 from bpftune.kernel.errors import KernelError
@@ -28,7 +29,9 @@ from bpftune.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from bpftune.learned import Learned
     from bpftune.machine import Machine
 
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -46,11 +49,20 @@ class Daemon(Dispatcher):
         observe: bool = False,
         only_netns: str = "",
         clock: Callable[[], float] = time.monotonic,
+        learned: Learned | None = None,
+        learned_path: Path | None = None,
     ) -> None:
-        """See ``Dispatcher``."""
+        """See ``Dispatcher``. What is learned is saved to *learned_path*, if any."""
         super().__init__(
-            machine, tuners, tell, observe=observe, only_netns=only_netns, clock=clock
+            machine,
+            tuners,
+            tell,
+            observe=observe,
+            only_netns=only_netns,
+            clock=clock,
+            learned=learned,
         )
+        self._learned_path = learned_path
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
@@ -138,6 +150,18 @@ class Daemon(Dispatcher):
         self._forget_ended()
         self._handle_changes(self._attributed(self.reconciler.some()))
         self.tell_losses()
+        self.save_learned()
+
+    def save_learned(self) -> None:
+        """Save what was learned since it was saved last."""
+        self.learned.age(time.time())
+        if not self.learned.changed or self._learned_path is None:
+            return
+        try:
+            learned_file.save(self.learned, self._learned_path)
+        except OSError as error:
+            why = f"what was learned cannot be saved: {error.strerror}"
+            self.tell(Record("degraded", why))
 
     def _forget_ended(self) -> None:
         self._next_gone_s = inf
@@ -159,6 +183,7 @@ class Daemon(Dispatcher):
         """Take back what is on trial, keep the rest and say how to undo it."""
         self._handle_changes(self.reconciler.ours())
         self.carrier.settle(None, "stopped in mid-trial")
+        self.save_learned()
         for tuner in self.tuners:
             try:
                 tuner.fini()

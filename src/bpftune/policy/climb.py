@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bpftune.policy.threshold import Outlook
 
 if TYPE_CHECKING:
+    from bpftune.outcome import Finding
     from bpftune.policy.epoch import Epoch
     from bpftune.policy.evidence import Estimate
 
@@ -111,6 +112,7 @@ class TakenBack:
     why: str
     gain: Estimate | None
     wait_s: float
+    finding: Finding
     climb: Climb
     after: Epoch | None = None
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bpftune.outcome import Finding
 from bpftune.policy.climb import (
     FIRST_WAIT_EPOCHS,
     Climb,
@@ -241,7 +242,8 @@ def _missed(
         return _double(path, climb, epoch, now_s, gain)
     path = replace(path, climb=climb)
     if gain is None:
-        return give_back(path, epoch, now_s, "it brought lasting loss", None)
+        why = "it brought lasting loss"
+        return give_back(path, epoch, now_s, why, None, harm=True)
     if not starved and not gain.below(PAYS) and climb.level <= 2 * climb.paid:
         kept = Kept(
             climb.level,
@@ -313,7 +315,13 @@ def _double(
 
 
 def give_back(
-    path: Path, epoch: Epoch | None, now_s: float, why: str, gain: Estimate | None
+    path: Path,
+    epoch: Epoch | None,
+    now_s: float,
+    why: str,
+    gain: Estimate | None,
+    *,
+    harm: bool = False,
 ) -> tuple[Path, tuple[Verdict, ...]]:
     """End *path*'s climb at the last level that paid."""
     climb = path.climb
@@ -325,8 +333,26 @@ def give_back(
         return rested, ()
     wait_s = rested.wait_until_s - now_s
     return rested, (
-        TakenBack(climb.level, climb.paid, why, gain, wait_s, climb, epoch),
+        TakenBack(
+            climb.level,
+            climb.paid,
+            why,
+            gain,
+            wait_s,
+            Finding.HARM if harm else _finding(gain),
+            climb,
+            epoch,
+        ),
     )
+
+
+def _finding(gain: Estimate | None) -> Finding:
+    """Name what a gain that did not pay is."""
+    if gain is None:
+        return Finding.VOID
+    if gain.below(0.0):
+        return Finding.HARM
+    return Finding.UNPAID if gain.below(PAYS) else Finding.UNPROVEN
 
 
 def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:
