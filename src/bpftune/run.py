@@ -11,32 +11,26 @@ import socket
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpftune import __version__
 from bpftune.daemon import Daemon
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
+from bpftune.paths import run_dir
 from bpftune.records import Record, Sink
 from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bpftune.model import Tuner
-
-RUN_DIR = Path("/run/bpftune")
 
 
 class SecondDaemonError(KernelError):
     """Another daemon runs on this machine."""
-
-
-def run_dir() -> Path:
-    """Return where the lock is; ``BPFTUNE_RUN_DIR`` moves it for tests."""
-    return Path(os.environ.get("BPFTUNE_RUN_DIR") or RUN_DIR)
 
 
 def lock(directory: Path, stack: ExitStack) -> None:
