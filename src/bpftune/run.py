@@ -13,11 +13,11 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from bpftune import __version__
+from bpftune import __version__, learned_file
 from bpftune.daemon import Daemon
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
-from bpftune.paths import run_dir
+from bpftune.paths import run_dir, state_dir
 from bpftune.records import Record, Sink
 from bpftune.text import printable
 from bpftune.tuners import discover
@@ -67,6 +67,8 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
         tuners, problems = discover()
+        learned_path = state_dir() / "learned.json"
+        learned, not_learned = learned_file.load(learned_path, time.time())
         machine = stack.enter_context(Machine())
         daemon = Daemon(
             machine,
@@ -74,7 +76,11 @@ def run(*, observe: bool = False, json: bool = False) -> int:
             sink.write,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
+            learned=learned,
+            learned_path=None if observe else learned_path,
         )
+        if not_learned is not None:
+            sink.write(Record("degraded", not_learned))
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
