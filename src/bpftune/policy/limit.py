@@ -22,15 +22,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpftune.outcome import Finding
 from bpftune.policy.climb import (
     FIRST_WAIT_EPOCHS,
+    PAYS,
+    Answer,
     Climb,
     Kept,
     Path,
     Raise,
     TakenBack,
     Verdict,
+    double,
+    give_back,
+    refused,
+    rest,
+    settle_s,
 )
 from bpftune.policy.epoch import MOST_LOSSY_SLICES, Epoch, Gathering, compare
 from bpftune.policy.evidence import chance_of_separation
@@ -41,27 +47,25 @@ if TYPE_CHECKING:
     from bpftune.policy.evidence import Estimate
 
 STARVED = EDGES[FIRST_TRUSTED]  # share of looks; the queue's own jitter is below it
-PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
 SURE_ERRORS = 4.0  # of a gain by age, which need not be seen twice then
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
 MOST_UNFAIR, MOST_UNFAIR_IN_TURN = 5, 40  # connections that come one after another
 LOSSY_SLICES_STARVED = 6
 MOST_MORE_LOSS = 0.02  # share of segments; BBR's own threshold (BBRLossThresh)
 MOST_MISSES = 2
-LONGEST_WAIT_S = 24 * 3600.0
-LEAST_SETTLE_S = 0.5
 
 NOTHING_KNOWN = Outlook()
 
-__all__ = ["Climb", "Kept", "Path", "Raise", "TakenBack", "Verdict"]
-
-
-def settle_s(epoch: Epoch) -> float:
-    """Return how long a new limit needs to show: five round trips at least.
-
-    ``sk_sndbuf`` follows within one round trip, the rate within two to six.
-    """
-    return max(LEAST_SETTLE_S, 5e-6 * epoch.srtt_us)
+__all__ = [
+    "Climb",
+    "Kept",
+    "Path",
+    "Raise",
+    "TakenBack",
+    "Verdict",
+    "give_back",
+    "refused",
+]
 
 
 def out_of_patience(gathering: Gathering) -> Epoch | None:
@@ -89,7 +93,7 @@ def step(
     may_climb: bool,
     in_turn: bool = False,
     outlook: Outlook = NOTHING_KNOWN,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     """Take in *epoch*, measured under *limit*; return what follows.
 
     *may_climb* is False while another path of the namespace holds the limit.
@@ -129,7 +133,7 @@ def _better(base: Epoch | None, epoch: Epoch) -> Epoch:
 
 def _judge(
     path: Path, climb: Climb, epoch: Epoch, now_s: float, *, in_turn: bool
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     starved = epoch.hit >= STARVED
     gain = compare(epoch, climb.best)
     if gain is None:
@@ -151,7 +155,7 @@ def by_age(
     *,
     starved: bool,
     proved: bool = False,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     """Take in what connections made since the raise gained on those before it.
 
     *epoch*: the slices that there are; *starved*: they are still held back;
@@ -178,7 +182,7 @@ def _weigh(
     *,
     starved: bool,
     sure: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     """Decide on a gain, or look again while it is in doubt."""
     climb = _noted(climb, gain)
     most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
@@ -235,11 +239,12 @@ def _missed(
     now_s: float,
     *,
     starved: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     """No gain was proved: climb on over a plateau, or end."""
     climb = replace(climb, misses=climb.misses + 1)
-    if starved and climb.misses <= MOST_MISSES:
-        return _double(path, climb, epoch, now_s, gain)
+    # What paid before pays at once or not at all.
+    if starved and climb.misses <= MOST_MISSES and not climb.is_leap:
+        return double(path, climb, epoch, now_s, gain)
     path = replace(path, climb=climb)
     if gain is None:
         why = "it brought lasting loss"
@@ -254,7 +259,7 @@ def _missed(
             after=epoch,
             climb=climb,
         )
-        return _rest(path, climb.level, epoch, now_s), (kept,)
+        return rest(path, climb.level, epoch, now_s), (kept,)
     why = "no gain" if gain.below(PAYS) else "no gain could be shown"
     if starved:
         why += ", though still short"
@@ -269,7 +274,7 @@ def _paid(
     now_s: float,
     *,
     starved: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     kept = Kept(
         climb.level,
         gain,
@@ -293,84 +298,5 @@ def _paid(
         pressure=epoch.hit,
         first_won=None,
     )
-    path, verdicts = _double(path, climb, epoch, now_s, None)
+    path, verdicts = double(path, climb, epoch, now_s, None)
     return path, (kept, *verdicts)
-
-
-def _double(
-    path: Path, climb: Climb, epoch: Epoch, now_s: float, gain: Estimate | None
-) -> tuple[Path, tuple[Verdict, ...]]:
-    old = climb.level
-    climb = replace(
-        climb,
-        level=2 * old,
-        below=old,
-        settle_until_s=now_s + settle_s(epoch),
-        looks=0,
-        unfair=0,
-        unpaid=0,
-        gained=0,
-    )
-    return replace(path, climb=climb), (Raise(2 * old, old, epoch, climb, gain),)
-
-
-def give_back(
-    path: Path,
-    epoch: Epoch | None,
-    now_s: float,
-    why: str,
-    gain: Estimate | None,
-    *,
-    harm: bool = False,
-) -> tuple[Path, tuple[Verdict, ...]]:
-    """End *path*'s climb at the last level that paid."""
-    climb = path.climb
-    if climb is None:
-        return path, ()
-    leaps = path.leaps and not climb.is_leap
-    rested = _rest(replace(path, leaps=leaps), climb.paid, epoch or climb.best, now_s)
-    if climb.level == climb.paid:
-        return rested, ()
-    wait_s = rested.wait_until_s - now_s
-    return rested, (
-        TakenBack(
-            climb.level,
-            climb.paid,
-            why,
-            gain,
-            wait_s,
-            Finding.HARM if harm else _finding(gain),
-            climb,
-            epoch,
-        ),
-    )
-
-
-def _finding(gain: Estimate | None) -> Finding:
-    """Name what a gain that did not pay is."""
-    if gain is None:
-        return Finding.VOID
-    if gain.below(0.0):
-        return Finding.HARM
-    return Finding.UNPAID if gain.below(PAYS) else Finding.UNPROVEN
-
-
-def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:
-    """Leave the climb for *limit* and wait before the next, ever longer."""
-    wait_s = min(path.wait_epochs * epoch.seconds, LONGEST_WAIT_S)
-    return Path(
-        limit=limit,
-        wait_until_s=now_s + wait_s,
-        wait_epochs=path.wait_epochs * 2,
-        leaps=path.leaps,
-    )
-
-
-def refused(path: Path, now_s: float) -> tuple[Path, tuple[Verdict, ...]]:
-    """End the climb whose last ``Raise`` was refused, from the level before."""
-    climb = path.climb
-    if climb is None:
-        return path, ()
-    path = replace(path, leaps=path.leaps and not climb.is_leap)
-    below = replace(path, climb=replace(climb, level=climb.below))
-    return give_back(below, None, now_s, "no room to grow further", None)

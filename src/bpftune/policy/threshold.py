@@ -82,6 +82,15 @@ def words(level: Level) -> str:
     return f"at this level it paid in {paid} of {trials} {noun}"
 
 
+def most_nats(pressure: float, factor: float) -> float:
+    """Return the most that a limit *factor* times as large can gain.
+
+    Who is held back can at most become as much faster as the limit becomes larger,
+    and is held back for *pressure* of the time.
+    """
+    return math.log1p(pressure * (factor - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What is to be expected of raising one tunable for one destination.
@@ -112,15 +121,18 @@ class Outlook:
     def predicted_nats(self, pressure: float, factor: float) -> float:
         """Return the gain to expect of a limit *factor* times as large.
 
-        Who is held back can at most become as much faster as the limit becomes
-        larger, and is held back for *pressure* of the time. Earlier trials at this
-        level correct that where they gained less.
+        The most that is possible, or what earlier trials at this level gained where
+        that is less.
         """
-        most = math.log1p(pressure * (factor - 1))
+        most = most_nats(pressure, factor)
         level = self.level(pressure)
         if level.trials < LEAST_TRIALS:
             return most
         return min(most, max(0.0, level.gain_nats / level.trials))
+
+    def predicted_again_nats(self, pressure: float, factor: float) -> float:
+        """Return the gain to expect of the size that paid before."""
+        return min(most_nats(pressure, factor), max(0.0, self.size_gain_nats))
 
     def first_step(self, limit: int) -> int:
         """Return the size to try first: twice *limit*, or at once what paid before."""
