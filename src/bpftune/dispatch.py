@@ -81,7 +81,7 @@ class Dispatcher:
         self.clock = clock
         self._only_netns = only_netns
         self.ledger = Ledger()
-        self.learned = learned if learned is not None else Learned()
+        self.learned = learned if learned is not None else Learned(time.time())
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
         self.carrier = Carrier(

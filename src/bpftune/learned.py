@@ -38,7 +38,7 @@ Place = tuple[str, str]  # tunable, destination
 class Learned:
     """What is known; ``changed`` tells whether it is worth saving."""
 
-    def __init__(self, now_unix_s: float = 0.0) -> None:
+    def __init__(self, now_unix_s: float) -> None:
         """Know nothing yet."""
         self.levels: dict[str, tuple[Level, ...]] = {}
         self.pairs: dict[str, Pairs] = {}

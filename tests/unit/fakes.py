@@ -18,6 +18,7 @@ from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.kernel.sysctl_files import FileSetting
+from bpftune.learned import Learned
 from bpftune.model import (
     Event,
     Facts,
@@ -337,7 +338,12 @@ class FakeMachine:
         self.admins_values[tunable.name] = setting
 
     def daemon(
-        self, *tuners: Tuner, observe: bool = False, only_netns: str = ""
+        self,
+        *tuners: Tuner,
+        observe: bool = False,
+        only_netns: str = "",
+        learned: Learned | None = None,
+        learned_path: Path | None = None,
     ) -> Daemon:
         """Return a daemon on this machine; its records go to ``records``."""
         return Daemon(
@@ -347,6 +353,8 @@ class FakeMachine:
             observe=observe,
             only_netns=only_netns,
             clock=self.clock,
+            learned=learned,
+            learned_path=learned_path,
         )
 
     def kinds(self) -> list[str]:
