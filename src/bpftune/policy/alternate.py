@@ -134,6 +134,7 @@ def _judge(state: Alternation) -> tuple[Alternation, Verdict]:
     if state.blocks >= LEAST_BLOCKS:
         if pairs.proves_gain(ALPHA) and state.gain >= LEAST_GAIN:
             return state, Verdict.PAID
-        if state.blocks >= MOST_BLOCKS or pairs.won < HOPEFUL * pairs.total:
+        hopeless = pairs.won < HOPEFUL * pairs.total or state.gain < LEAST_GAIN / 2
+        if hopeless or state.blocks >= MOST_BLOCKS:
             return state, Verdict.UNPAID
     return next_block(state), Verdict.TRY_OLD

@@ -127,7 +127,8 @@ def _follow(state: Initial, verdict: Verdict | None, facts: Facts) -> Answer:
             )
             return grown, [keep, Wake(TIMER, BLOCK_S)]
         case Verdict.UNPAID:
-            return _taken_back(state, f"no gain ({trial.pairs})", facts)
+            why = f"no gain worth it ({say.percent(trial.gain)}, {trial.pairs})"
+            return _taken_back(state, why, facts)
     return state, []
 
 
@@ -137,6 +138,9 @@ def _try_new(state: Initial, trial: Alternation, facts: Facts) -> Answer:
         if new == trial.old:  # the maximum is as small
             return _waiting(state, facts, 2), []
         trial = replace(trial, new=new)
+    if trial.pairs.total:
+        why = f"again, for comparison ({trial.pairs})"
+        return _tried(state, trial, why, facts)
     sources = {str(prefix) for prefix, _ in _kinds(trial)}
     source = f" from {next(iter(sources))}" if len(sources) == 1 else ""
     why = (
@@ -144,7 +148,10 @@ def _try_new(state: Initial, trial: Alternation, facts: Facts) -> Answer:
         f"{size_words(state.largest_bytes)} began with a window of about "
         f"{size_words(trial.old // 2)}; compared in turn"
     )
-    state = _settling(replace(state, trial=trial), facts)
+    return _tried(state, trial, why, facts)
+
+
+def _tried(state: Initial, trial: Alternation, why: str, facts: Facts) -> Answer:
     change = Change(
         TUNABLE,
         _value(facts, trial.new),
@@ -153,7 +160,7 @@ def _try_new(state: Initial, trial: Alternation, facts: Facts) -> Answer:
         sockets=len(trial.controls),
         evidence=_facts(trial),
     )
-    return state, [change]
+    return _settling(replace(state, trial=trial), facts), [change]
 
 
 def _kinds(trial: Alternation) -> Sequence[tuple[Prefix, int]]:
