@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from bpftune.policy.paired import Pairs
+from bpftune.policy.paired import ALPHA, Differences, Pairs
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -30,7 +30,6 @@ MOST_BLOCKS = 4
 HOPEFUL = 5 / 8
 """What share must be won to go on: 5 of 8 pairs come by chance in one of three."""
 
-ALPHA = 0.01
 LEAST_GAIN = 0.05
 """In nats; a proof that it gains less is no reason to change anything."""
 
@@ -77,6 +76,14 @@ class Alternation:
     def gain(self) -> float:
         """The median of what was gained, in nats; 0 before the first pair."""
         return statistics.median(self.gains) if self.gains else 0.0
+
+    @property
+    def least_gain(self) -> float:
+        """What the median gain is at least, in nats; minus infinity if unknown."""
+        differences = Differences()
+        for gain in self.gains:
+            differences = differences.add(gain)
+        return differences.interval()[0]
 
     @property
     def on_strangers_only(self) -> bool:
@@ -129,12 +136,12 @@ def _judge(state: Alternation) -> tuple[Alternation, Verdict]:
     """Decide after a block under *new*."""
     state = replace(state, blocks=state.blocks + 1)
     pairs = state.pairs
-    if pairs.proves_harm(ALPHA):
+    if Pairs(pairs.pairs - pairs.won, pairs.pairs).proved(ALPHA):
         return state, Verdict.UNPAID
     if state.blocks >= LEAST_BLOCKS:
-        if pairs.proves_gain(ALPHA) and state.gain >= LEAST_GAIN:
+        if pairs.proved(ALPHA) and state.gain >= LEAST_GAIN:
             return state, Verdict.PAID
-        hopeless = pairs.won < HOPEFUL * pairs.total or state.gain < LEAST_GAIN / 2
+        hopeless = pairs.won < HOPEFUL * pairs.pairs or state.gain < LEAST_GAIN / 2
         if hopeless or state.blocks >= MOST_BLOCKS:
             return state, Verdict.UNPAID
     return next_block(state), Verdict.TRY_OLD

@@ -61,14 +61,14 @@ def test_a_clear_gain_is_paid_after_two_blocks_of_each() -> None:
     verdict, state, switches = run(Truth(gain=0.3))
     assert verdict is Verdict.PAID
     assert switches == 3
-    assert state.pairs.won == state.pairs.total == LEAST_BLOCKS * PAIRS
+    assert state.pairs.won == state.pairs.pairs == LEAST_BLOCKS * PAIRS
     assert state.gain == pytest.approx(0.3, abs=0.1)
 
 
 def test_a_gain_too_small_to_matter_is_not_paid_however_well_proved() -> None:
     verdict, state, _ = run(Truth(gain=0.02, deviation=0.001))
     assert verdict is Verdict.UNPAID
-    assert state.pairs.won == state.pairs.total
+    assert state.pairs.won == state.pairs.pairs
 
 
 def test_harm_ends_it() -> None:
@@ -100,7 +100,7 @@ def test_only_units_of_one_kind_are_compared() -> None:
     for _ in range(100):
         state, verdict = see(state, Unit("large", NEW, 0.5))
         assert verdict is None
-    assert state.pairs.total == 0
+    assert state.pairs.pairs == 0
 
 
 def test_what_began_under_the_other_level_does_not_count() -> None:
@@ -110,11 +110,11 @@ def test_what_began_under_the_other_level_does_not_count() -> None:
         assert verdict is None
     assert state.on_strangers_only
     state, _ = see(state, Unit(0, NEW, 0.5))
-    assert state.pairs.total == 1
+    assert state.pairs.pairs == 1
     assert not state.on_strangers_only
 
 
 def test_a_tie_is_no_pair() -> None:
     state = Alternation(OLD, NEW, trying_new=True, controls=(Unit(0, OLD, 1.0),) * 24)
     state, _ = see(state, Unit(0, NEW, 1.0))
-    assert state.pairs.total == 0
+    assert state.pairs.pairs == 0

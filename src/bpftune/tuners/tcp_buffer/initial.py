@@ -118,7 +118,7 @@ def _follow(state: Initial, verdict: Verdict | None, facts: Facts) -> Answer:
         case Verdict.TRY_NEW:
             return _try_new(state, trial, facts)
         case Verdict.TRY_OLD:
-            why = f"for comparison, a while ({trial.pairs})"
+            why = f"for comparison, a while ({trial.pairs.words()})"
             return _settling(state, facts), [_change(facts, trial.old, why, trial)]
         case Verdict.PAID:
             grown = replace(_waiting(state, facts, 1), wait_s=FIRST_WAIT_S)
@@ -127,7 +127,7 @@ def _follow(state: Initial, verdict: Verdict | None, facts: Facts) -> Answer:
             )
             return grown, [keep, Wake(TIMER, BLOCK_S)]
         case Verdict.UNPAID:
-            why = f"no gain worth it ({say.percent(trial.gain)}, {trial.pairs})"
+            why = f"no gain worth it ({say.percent(trial.gain)}, {trial.pairs.words()})"
             return _taken_back(state, why, facts)
     return state, []
 
@@ -138,8 +138,8 @@ def _try_new(state: Initial, trial: Alternation, facts: Facts) -> Answer:
         if new == trial.old:  # the maximum is as small
             return _waiting(state, facts, 2), []
         trial = replace(trial, new=new)
-    if trial.pairs.total:
-        why = f"again, for comparison ({trial.pairs})"
+    if trial.pairs.pairs:
+        why = f"again, for comparison ({trial.pairs.words()})"
         return _tried(state, trial, why, facts)
     sources = {str(prefix) for prefix, _ in _kinds(trial)}
     source = f" from {next(iter(sources))}" if len(sources) == 1 else ""
@@ -267,10 +267,11 @@ def _if_short(state: Initial, facts: Facts, again: Wake) -> Answer:
 
 
 def _paid(state: Initial, trial: Alternation) -> str:
-    sooner = -math.expm1(-trial.gain)
+    sooner, least = (-math.expm1(-nats) for nats in (trial.gain, trial.least_gain))
     return (
         f"transfers of up to {size_words(state.largest_bytes)} ended {sooner:.0%} "
-        f"sooner at the median ({trial.pairs}; in turn, not randomised)"
+        f"sooner at the median (at least {max(0.0, least):.0%}; "
+        f"{trial.pairs.words()}; in turn, not randomised)"
     )
 
 
@@ -279,7 +280,7 @@ def _facts(trial: Alternation) -> dict[str, object]:
         return {"transfers": len(trial.controls)}
     spread = statistics.pstdev(trial.gains)
     return {
-        "pairs": trial.pairs.total,
+        "pairs": trial.pairs.pairs,
         "pairs_won": trial.pairs.won,
         "odds": round(trial.pairs.odds, 2),
         "gain_nats": round(trial.gain, 4),
