@@ -57,6 +57,14 @@ class Sysctls(Protocol):
         """Close what is open of a namespace that is gone."""
 
 
+def _evidence(request: Change | Keep) -> dict[str, object]:
+    """Return what machines are told beyond the sentence."""
+    facts: dict[str, object] = {"evidence": request.evidence}
+    if request.tried is not None:
+        facts["trial"] = request.tried.as_facts()
+    return facts
+
+
 class Carrier:
     """Carries out changes and tells of them."""
 
@@ -140,8 +148,7 @@ class Carrier:
         reason = self._refusal(change, entry, facts)
         if reason is not None:
             return self._refused(entry, change, reason)
-        old = entry.expected
-        extra: dict[str, object] = {"evidence": change.evidence}
+        old, extra = entry.expected, _evidence(change)
         on_trial = change.record == "change"
         raised = not governor.goes_down(change.value, old, entry.tunable)
         granted = governor.grant_after(change, entry)
@@ -218,7 +225,7 @@ class Carrier:
             return
         old = entry.settled
         self._ledger.kept(entry)
-        extra = {"proved": keep.proved, "evidence": keep.evidence}
+        extra = {"proved": keep.proved, **_evidence(keep)}
         self._say(
             "kept", entry, keep.why, old, entry.expected, extra, by_hand=entry.found
         )

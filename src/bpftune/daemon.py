@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from bpftune import learned_file
 from bpftune.adoption import Adoption
 from bpftune.agenda import MINUTE_S, Looking
 from bpftune.dispatch import SYSCTL, Dispatcher
@@ -32,8 +33,10 @@ from bpftune.rollback import SET, Selection, Step, roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from bpftune.journal import Journal
+    from bpftune.learned import Learned
     from bpftune.machine import Machine
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
@@ -55,8 +58,13 @@ class Daemon(Dispatcher):
         journal: Journal | None = None,
         earlier: Replayed | None = None,
         serial: int = 0,
+        learned: Learned | None = None,
+        learned_path: Path | None = None,
     ) -> None:
-        """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest."""
+        """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
+
+        What is learned is saved to *learned_path*, if any.
+        """
         self._earlier = earlier or Replayed()
         super().__init__(
             machine,
@@ -67,8 +75,9 @@ class Daemon(Dispatcher):
             clock=clock,
             journal=journal,
             serial=max(serial, self._earlier.serial),
+            learned=learned,
         )
-        self.is_observing = observe
+        self._learned_path = learned_path
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
@@ -167,6 +176,18 @@ class Daemon(Dispatcher):
         self.tell_losses()
         if self.ledger.trouble:
             self.tell(Record("degraded", self.ledger.trouble))
+        self.save_learned()
+
+    def save_learned(self) -> None:
+        """Save what was learned since it was saved last."""
+        self.learned.age(time.time())
+        if not self.learned.changed or self._learned_path is None:
+            return
+        try:
+            learned_file.save(self.learned, self._learned_path)
+        except OSError as error:
+            why = f"what was learned cannot be saved: {error.strerror}"
+            self.tell(Record("degraded", why))
 
     def _forget_ended(self) -> None:
         self._next_gone_s = inf
@@ -192,12 +213,8 @@ class Daemon(Dispatcher):
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.
 
-        Raises KernelError where nothing may be written.
+        A daemon that observes does it too: the admin asked for it.
         """
-        if self.is_observing and not dry_run:
-            raise KernelError(
-                "observing: nothing is written", "stop it, then bpftune rollback"
-            )
         steps = roll_back(
             self.ledger,
             selection,
@@ -219,6 +236,7 @@ class Daemon(Dispatcher):
         """Take back what is on trial, keep the rest and say how to undo it."""
         self._handle_changes(self.reconciler.ours())
         self.carrier.settle(None, "stopped in mid-trial")
+        self.save_learned()
         for tuner in self.tuners:
             try:
                 tuner.fini()

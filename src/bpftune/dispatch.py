@@ -19,6 +19,7 @@ from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
+from bpftune.learned import Learned
 from bpftune.ledger import Ledger
 from bpftune.model import (
     Advise,
@@ -70,6 +71,7 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         journal: Journal | None = None,
         serial: int = 0,
+        learned: Learned | None = None,
     ) -> None:
         """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
 
@@ -83,6 +85,7 @@ class Dispatcher:
         self.clock = clock
         self._only_netns = only_netns
         self.ledger = Ledger(journal, serial)
+        self.learned = learned if learned is not None else Learned(time.time())
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
         self.received: Counter[str] = Counter()  # events, by the tuner's name
@@ -160,6 +163,7 @@ class Dispatcher:
             found={entry.tunable: entry.found for entry in known},
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
             memory=self._memory_now(),
+            learned=self.learned.known(netns),
         )
 
     def _memory_now(self) -> Memory:
@@ -267,14 +271,26 @@ class Dispatcher:
                 answer = self.carrier.change(request, facts)
                 if answer is not None:
                     self._pending.append((tuner, answer))
+                else:
+                    self._learn(request, facts.netns)
             case Keep():
+                entry = self.ledger.get(cookie, request.tunable)
+                on_trial = entry is not None and entry.trial is not None
                 self.carrier.keep(request, cookie)
+                if on_trial:
+                    self._learn(request, facts.netns)
             case Advise():
                 self.carrier.advise(tuner.name, request, facts.netns)
             case Yield():
                 self._hand_over(request, cookie)
             case _:
                 self._arrange(tuner, cookie, request, facts.now_s)
+
+    def _learn(self, request: Change | Keep, netns: Netns) -> None:
+        """Take in what a trial came to, if it ended."""
+        if request.tried is not None:
+            tunable = request.tunable.name
+            self.learned.take_in(netns, tunable, request.tried, time.time())
 
     def _arrange(
         self, tuner: Tuner, cookie: NetnsCookie, request: Request, now_s: float

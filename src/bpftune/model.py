@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NewType, TypeVar
 
+from bpftune.outcome import Known
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bpftune.outcome import Trial
 
 NetnsCookie = NewType("NetnsCookie", int)
 """The kernel's number of a network namespace (``SO_NETNS_COOKIE``)."""
@@ -208,7 +212,8 @@ class Facts:
 
     *values* and *found* have an entry for each of the tuner's tunables that
     exists there: the value now, and the one met first, below which nothing
-    shrinks. *yielded* are the admin's. *now_s* is a monotonic clock.
+    shrinks. *yielded* are the admin's. *now_s* is a monotonic clock. *learned* is
+    what earlier trials taught.
     """
 
     netns: Netns
@@ -217,6 +222,7 @@ class Facts:
     found: Mapping[Tunable, Value]
     yielded: frozenset[Tunable]
     memory: Memory
+    learned: Known = field(default_factory=Known)
 
 
 # --- requests ----------------------------------------------------------------
@@ -231,6 +237,7 @@ class Change:
     use what is granted: the governor's memory budget counts on it. *trial*
     names what the change is tried on (a destination): one at a time per
     tunable and namespace. *evidence* is for machines: plain numbers and words.
+    *tried* tells the trial that begins, goes on, or ended as this says.
     """
 
     tunable: Tunable
@@ -240,16 +247,18 @@ class Change:
     trial: str = ""
     sockets: int = 1
     evidence: Mapping[str, object] = field(default_factory=dict)
+    tried: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The trial of *tunable* is over and its value stays."""
+    """The trial of *tunable* is over and its value stays; *tried* tells of it."""
 
     tunable: Tunable
     why: str
     proved: bool
     evidence: Mapping[str, object] = field(default_factory=dict)
+    tried: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from bpftune import __version__
+from bpftune import __version__, learned_file
 from bpftune.control.about import About
 from bpftune.control.control import Control, read_book
 from bpftune.control.notes import Notes
@@ -46,6 +46,8 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         earlier = replay(run_dir() / NAME, boot)
         journal = stack.enter_context(closing(Journal(run_dir() / NAME, boot)))
         tuners, problems = discover()
+        learned_path = state_dir() / "learned.json"
+        learned, not_learned = learned_file.load(learned_path, time.time())
         machine = stack.enter_context(Machine())
         notes = Notes(sink.write, read_book(state_dir(), boot, sink.write))
         daemon = Daemon(
@@ -57,7 +59,11 @@ def run(*, observe: bool = False, json: bool = False) -> int:
             journal=journal,
             earlier=earlier,
             serial=last_change(state_dir()),
+            learned=learned,
+            learned_path=None if observe else learned_path,
         )
+        if not_learned is not None:
+            sink.write(Record("degraded", not_learned))
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)

@@ -19,6 +19,7 @@ from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.kernel.sysctl_files import FileSetting
+from bpftune.learned import Learned
 from bpftune.model import (
     Event,
     Facts,
@@ -352,6 +353,8 @@ class FakeMachine:
         only_netns: str = "",
         journal: Path | None = None,
         boot: str = "boot",
+        learned: Learned | None = None,
+        learned_path: Path | None = None,
     ) -> Daemon:
         """Return a daemon on this machine; its records go to ``records``.
 
@@ -366,6 +369,8 @@ class FakeMachine:
             clock=self.clock,
             journal=Journal(journal, boot) if journal and not observe else None,
             earlier=replay(journal, boot) if journal else None,
+            learned=learned,
+            learned_path=learned_path,
         )
 
     def kinds(self) -> list[str]:

@@ -139,6 +139,20 @@ def test_what_does_not_work_is_said_with_what_is_lost(stage: Stage) -> None:
     assert told == ["see_it: no such hook; it goes unseen", "other: refused"]
 
 
+def test_what_was_learned_and_cannot_be_used_is_said_once(
+    stage: Stage, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "state" / "learned.json"
+    path.write_text("{")
+    stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
+    assert runner.run(json=True) == 0
+    told = [line["why"] for line in stage.lines() if line["record"] == "degraded"]
+    assert len(told) == 1
+    assert told[0].startswith(f"{path} is ignored: ")
+    assert path.read_text() == "{"  # until something was learned
+
+
 def test_a_loop_that_fails_still_takes_back_the_trial(stage: Stage) -> None:
     first: list[tuple[Tuner, Event]] = [(stage.tuner, Seen(RED.cookie))]
     calls = iter([first, None])

@@ -11,9 +11,9 @@ from bpftune.control.errors import answered
 from bpftune.control.framing import STANDARD, CallError
 from bpftune.control.view import is_called, step_shape
 from bpftune.kernel.errors import KernelError
-from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable, Yielded
+from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable
 from bpftune.records import Record, as_json
-from bpftune.rollback import SET, Selection, Step, buffers_in_use, carry_out, plan
+from bpftune.rollback import Selection
 from bpftune.text import printable
 
 if TYPE_CHECKING:
@@ -206,30 +206,13 @@ class Changing:
         ]
         if not wanted and not all:
             raise answered("NoSuch", "change, tunable or namespace of that name")
-        in_use = buffers_in_use(self._daemon.machine.namespaces)
         shapes: list[Shape] = []
-        for entry in wanted:
-            steps = plan([entry], selection, self._read, in_use)
-            if not dry_run:
-                steps = self._carry_out(steps)
+        for entry in wanted:  # one at a time, as there may be thousands
+            one = Selection(change, entry.tunable.name, f"#{entry.netns.cookie}")
+            steps = self._daemon.rollback(one, dry_run=bool(dry_run))
             shapes += map(step_shape, steps)
             yield None
         yield {"steps": shapes}
-
-    def _read(self, entry: Entry) -> Value:
-        sysctls = self._daemon.machine.sysctls
-        return sysctls.read(entry.netns.cookie, entry.tunable.name)
-
-    def _carry_out(self, steps: list[Step]) -> list[Step]:
-        """Do it, and let the tuner forget its plans."""
-        daemon = self._daemon
-        done = carry_out(steps, daemon.ledger, daemon.carrier)
-        for step in done:
-            entry = daemon.ledger.get(step.netns.cookie, step.tunable)
-            owner = None if entry is None else self._owner(entry)
-            if step.action == SET and owner is not None:
-                daemon.handle(owner, Yielded(step.netns.cookie, step.tunable))
-        return done
 
     # --- back from the admin -------------------------------------------------------
 

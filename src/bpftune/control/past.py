@@ -100,8 +100,6 @@ def concerns(about: str) -> Callable[[Told], bool]:
 
 
 def _destinations(told: Told) -> set[object]:
-    evidence = told.get("evidence")
-    found = {told.get("trial")} if isinstance(told.get("trial"), str) else set()
-    if isinstance(evidence, dict) and isinstance(evidence.get("destination"), str):
-        found.add(evidence["destination"])
-    return found
+    parts = (told.get("evidence"), told.get("trial"))
+    named = [part.get("destination") for part in parts if isinstance(part, dict)]
+    return {one for one in named if isinstance(one, str)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from bpftune.control.view import Shape, netns_shape, tunable_shape, tuner_shape
 from bpftune.kernel import process
 from bpftune.kernel.errors import KernelError
 from bpftune.metrics import render
-from bpftune.text import one_line, printable
+from bpftune.text import one_line, printable, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +208,7 @@ class Reading:
         """Answer Explain: all that is known of a change, tunable or destination."""
         tunables: list[Shape] = []
         for number, entry in enumerate(self._daemon.ledger):
-            if about in (entry.tunable.name, entry.change_id):
+            if entry.tunable.name == about or entry.is_of(about):
                 tunables.append(self.shape(entry))
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
@@ -223,5 +224,16 @@ class Reading:
 
     def _learned(self, about: str) -> list[str]:
         """Return sentences about what earlier trials taught."""
-        del about
-        return []
+        learned = self._daemon.learned
+        if past.is_destination(about):
+            return [
+                f"in {netns} {size_words(size.size)} of {tunable} paid, "
+                f"{math.expm1(size.gain_nats):+.0%}"
+                for netns, sizes in learned.sizes.items()
+                for (tunable, destination), size in sizes.items()
+                if destination == about
+            ]
+        if past.is_change(about):
+            entries = (entry for entry in self._daemon.ledger if entry.is_of(about))
+            about = next((entry.tunable.name for entry in entries), about)
+        return learned.words(about)

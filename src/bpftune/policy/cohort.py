@@ -13,7 +13,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bpftune.policy.evidence import Estimate
+from bpftune.policy.evidence import Estimate, chance_of_separation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,12 +143,7 @@ class Cohorts:
 
         At the greatest age that some of both have reached. None without any.
         """
-        new, old = self.of(limit), self.of(before)
-        if not new or not old:
-            return None
-        age = min(max(life.oldest for life in group) for group in (new, old))
-        logs = [[life.log_at(age) for life in group] for group in (new, old)]
-        known = [[one for one in group if one is not None] for group in logs]
+        known = self._at_equal_age(limit, before)
         if not all(known):
             return None
         means = [math.fsum(group) / len(group) for group in known]
@@ -160,3 +155,22 @@ class Cohorts:
         per_group = sum(1 / len(group) for group in known)
         error = math.sqrt(squares / freedom * per_group)
         return Estimate(means[0] - means[1], error)
+
+    def is_proved(self, limit: int, before: int, alpha: float) -> bool:
+        """Tell whether each got more under *limit* than all *before* it.
+
+        And whether that is rarer by chance than *alpha*.
+        """
+        new, old = self._at_equal_age(limit, before)
+        if not new or not old or chance_of_separation(len(old), len(new)) > alpha:
+            return False
+        return min(new) > max(old)
+
+    def _at_equal_age(self, limit: int, before: int) -> list[list[float]]:
+        """Return the logarithms of the bytes of both groups; empty without any."""
+        groups = self.of(limit), self.of(before)
+        if not all(groups):
+            return [[], []]
+        age = min(max(life.oldest for life in group) for group in groups)
+        logs = [[life.log_at(age) for life in group] for group in groups]
+        return [[one for one in group if one is not None] for group in logs]

@@ -164,6 +164,16 @@ class Epoch:
             [sum(ticks for _, ticks in row) for row in rows],
         )
 
+    def slice_rates(self, sockets: frozenset[int]) -> list[float]:
+        """Return the bytes per tick of *sockets*, one for each slice."""
+        rates = []
+        for one in self.slices:
+            moved = [one.moved[c] for c in sockets if c in one.moved]
+            ticks = sum(count for _, count in moved)
+            if ticks:
+                rates.append(sum(count for count, _ in moved) / ticks)
+        return rates
+
     @property
     def bytes_per_s(self) -> float:
         """Bytes per second of wall time, all sockets together."""

@@ -67,3 +67,12 @@ def log_rate(amounts: Sequence[float], times: Sequence[float]) -> Estimate | Non
     squares = sum(r * r for r in residuals) / (n - 1)
     error = math.sqrt(squares * n) / h / (amount / h)
     return Estimate(math.log(rate), max(error, LEAST_ERROR))
+
+
+def chance_of_separation(before: int, after: int) -> float:
+    """Return how likely all of *after* lie above all of *before* by chance.
+
+    If it is all the same which is which, each order is as likely: the extreme of
+    the rank test of Mann and Whitney (1947).
+    """
+    return 1 / math.comb(before + after, after)

@@ -3,109 +3,69 @@
 The state of one path is a plain value that ``step`` is given with each epoch
 and returns with a verdict; nothing here knows which sysctl it is about.
 
-    idle --two starved epochs--> climb: double, settle, measure the same sockets
+    idle --two epochs worth it--> climb: double, settle, measure the same sockets
     climb --paid--> double again while still starved, else done
     climb --no gain--> on over a plateau (twice at most), or back to what paid
 
-After a climb that paid nothing the path waits 24 epochs before the next,
-twice as long each time, so writes stay few and no limit cycle is possible.
+Whether an epoch is worth a trial is learned (``policy.threshold``), and where a
+size paid before, the climb begins with that. After a climb that paid nothing the
+path waits 24 epochs before the next, twice as long each time, so writes stay few
+and no limit cycle is possible.
+
+What is fixed was measured, and is of the measurement rather than of what is worth
+doing: when a gain can be told from noise, how long a limit takes to show, when a
+plateau ends, how much loss is too much.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bpftune.policy.climb import (
+    FIRST_WAIT_EPOCHS,
+    PAYS,
+    Answer,
+    Climb,
+    Kept,
+    Path,
+    Raise,
+    TakenBack,
+    Verdict,
+    double,
+    give_back,
+    refused,
+    rest,
+    settle_s,
+)
 from bpftune.policy.epoch import MOST_LOSSY_SLICES, Epoch, Gathering, compare
+from bpftune.policy.evidence import chance_of_separation
+from bpftune.policy.paired import ALPHA
+from bpftune.policy.threshold import EDGES, FIRST_TRUSTED, Outlook
 
 if TYPE_CHECKING:
     from bpftune.policy.evidence import Estimate
 
-STARVED = 0.10  # share of looks; the queue's own jitter stays below it
-PAYS = 0.05  # nats; at 0.17 a climb can never come within 5 % of the best
+STARVED = EDGES[FIRST_TRUSTED]  # share of looks; the queue's own jitter is below it
+SURE_ERRORS = 4.0  # of a gain by age, which need not be seen twice then
 MOST_LOOKS, MOST_LOOKS_STARVED = 5, 2
 MOST_UNFAIR, MOST_UNFAIR_IN_TURN = 5, 40  # connections that come one after another
 LOSSY_SLICES_STARVED = 6
 MOST_MORE_LOSS = 0.02  # share of segments; BBR's own threshold (BBRLossThresh)
 MOST_MISSES = 2
-FIRST_WAIT_EPOCHS = 24
-LONGEST_WAIT_S = 24 * 3600.0
-LEAST_SETTLE_S = 0.5
 
+NOTHING_KNOWN = Outlook()
 
-@dataclass(frozen=True, slots=True)
-class Climb:
-    """A climb under way: *level* is in force, *paid* is what it goes back to."""
-
-    level: int
-    paid: int
-    start: int
-    best: Epoch
-    settle_until_s: float
-    looks: int = 0
-    unfair: int = 0
-    unpaid: int = 0
-    misses: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """What is known of one destination under one limit."""
-
-    limit: int = 0
-    base: Epoch | None = None
-    last: Epoch | None = None
-    streak: int = 0  # starved epochs in a row
-    content: int = 0  # epochs in a row that were not starved
-    wait_until_s: float = 0.0
-    wait_epochs: int = FIRST_WAIT_EPOCHS
-    climb: Climb | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """Double: *level* from *old*. *gain* tells of the step before, if any."""
-
-    level: int
-    old: int
-    epoch: Epoch
-    gain: Estimate | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """*level* stays: it paid (*proved*), or it at least ended the shortage."""
-
-    level: int
-    gain: Estimate
-    proved: bool
-    before: Epoch
-    after: Epoch
-    climb_on: bool = False  # it paid and the sockets still starve
-    by_age: bool = False  # new connections were compared with older ones
-
-
-@dataclass(frozen=True, slots=True)
-class TakenBack:
-    """*level* is given back to *paid*; the next try is *wait_s* away."""
-
-    level: int
-    paid: int
-    why: str
-    gain: Estimate | None
-    wait_s: float
-    after: Epoch | None = None
-
-
-Verdict = Raise | Kept | TakenBack
-
-
-def settle_s(epoch: Epoch) -> float:
-    """Return how long a new limit needs to show: five round trips at least.
-
-    ``sk_sndbuf`` follows within one round trip, the rate within two to six.
-    """
-    return max(LEAST_SETTLE_S, 5e-6 * epoch.srtt_us)
+__all__ = [
+    "Climb",
+    "Kept",
+    "Path",
+    "Raise",
+    "TakenBack",
+    "Verdict",
+    "give_back",
+    "refused",
+]
 
 
 def out_of_patience(gathering: Gathering) -> Epoch | None:
@@ -132,30 +92,35 @@ def step(
     *,
     may_climb: bool,
     in_turn: bool = False,
-) -> tuple[Path, tuple[Verdict, ...]]:
+    outlook: Outlook = NOTHING_KNOWN,
+) -> Answer:
     """Take in *epoch*, measured under *limit*; return what follows.
 
     *may_climb* is False while another path of the namespace holds the limit.
     *in_turn*: connections follow each other, and ``by_age`` can compare them.
+    *outlook* is what earlier trials taught.
     """
     if path.climb is not None:
         return _judge(path, path.climb, epoch, now_s, in_turn=in_turn)
     if path.limit != limit:
         path = replace(path, limit=limit, base=None, last=None, streak=0, content=0)
-    starved = epoch.hit >= STARVED
+    is_worth_it = outlook.is_worth_trying(epoch.hit)
     path = replace(
         path,
         base=_better(path.base, epoch),
-        streak=path.streak + 1 if starved else 0,
-        content=0 if starved else path.content + 1,
+        streak=path.streak + 1 if is_worth_it else 0,
+        content=0 if is_worth_it else path.content + 1,
         last=epoch,
     )
     lived = in_turn or bool(path.base and path.base.sockets & epoch.sockets)
     if path.streak < 2 or not lived or not may_climb or now_s < path.wait_until_s:
         return path, ()
     base = path.base or epoch
-    climb = Climb(2 * limit, limit, limit, base, now_s + settle_s(epoch))
-    return replace(path, climb=climb, streak=0), (Raise(2 * limit, limit, epoch),)
+    level = outlook.first_step(limit) if path.leaps else 2 * limit
+    climb = Climb(
+        level, limit, limit, base, now_s + settle_s(epoch), epoch.hit, outlook
+    )
+    return replace(path, climb=climb, streak=0), (Raise(level, limit, epoch, climb),)
 
 
 def _better(base: Epoch | None, epoch: Epoch) -> Epoch:
@@ -168,7 +133,7 @@ def _better(base: Epoch | None, epoch: Epoch) -> Epoch:
 
 def _judge(
     path: Path, climb: Climb, epoch: Epoch, now_s: float, *, in_turn: bool
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     starved = epoch.hit >= STARVED
     gain = compare(epoch, climb.best)
     if gain is None:
@@ -178,22 +143,33 @@ def _judge(
         return give_back(path, epoch, now_s, "connections came and went", None)
     if epoch.murky and not _pays_in_spite_of_loss(climb.best, epoch, gain):
         return _missed(path, climb, epoch, None, now_s, starved=starved)
-    return _weigh(path, climb, epoch, gain, now_s, starved=starved)
+    sure = is_proved(climb.best, epoch, gain)
+    return _weigh(path, climb, epoch, gain, now_s, starved=starved, sure=sure)
 
 
 def by_age(
-    path: Path, epoch: Epoch, gain: Estimate, now_s: float, *, starved: bool
-) -> tuple[Path, tuple[Verdict, ...]]:
+    path: Path,
+    epoch: Epoch,
+    gain: Estimate,
+    now_s: float,
+    *,
+    starved: bool,
+    proved: bool = False,
+) -> Answer:
     """Take in what connections made since the raise gained on those before it.
 
-    *epoch*: the slices that there are; *starved*: they are still held back.
+    *epoch*: the slices that there are; *starved*: they are still held back;
+    *proved*: all of them got more than all of those.
     """
     climb = path.climb
     if climb is None:
         return path, ()
-    path, verdicts = _weigh(path, climb, epoch, gain, now_s, starved=starved)
+    sure = proved or gain.value >= SURE_ERRORS * gain.error
+    path, verdicts = _weigh(path, climb, epoch, gain, now_s, starved=starved, sure=sure)
+    proved = proved and gain.at_least(PAYS)
     return path, tuple(
-        replace(one, by_age=True) if isinstance(one, Kept) else one for one in verdicts
+        replace(one, by_age=True, proved=proved) if isinstance(one, Kept) else one
+        for one in verdicts
     )
 
 
@@ -205,18 +181,45 @@ def _weigh(
     now_s: float,
     *,
     starved: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
+    sure: bool,
+) -> Answer:
     """Decide on a gain, or look again while it is in doubt."""
+    climb = _noted(climb, gain)
     most = MOST_LOOKS_STARVED if starved else MOST_LOOKS
-    climb = replace(climb, looks=climb.looks + 1)
-    if gain.below(PAYS):
-        climb = replace(climb, unpaid=climb.unpaid + 1)
+    once = climb.gained == 1 and gain.at_least(PAYS) and not sure
     doubtful = gain.near(PAYS) or (gain.value < PAYS and climb.unpaid < 2)
-    if doubtful and climb.looks < most:
+    # Every look has its chance of a gain that is none: a weak one is seen twice.
+    if (doubtful and climb.looks < most) or (once and climb.looks <= most):
         return replace(path, climb=climb), ()
-    if gain.at_least(PAYS):
+    if gain.at_least(PAYS) and not once:
         return _paid(path, climb, epoch, gain, now_s, starved=starved)
     return _missed(path, climb, epoch, gain, now_s, starved=starved)
+
+
+def _noted(climb: Climb, gain: Estimate) -> Climb:
+    """Count a look, and what it found."""
+    first_won = gain.value > 0 if climb.first_won is None else climb.first_won
+    return replace(
+        climb,
+        looks=climb.looks + 1,
+        unpaid=climb.unpaid + gain.below(PAYS),
+        gained=climb.gained + gain.at_least(PAYS),
+        first_won=first_won,
+    )
+
+
+def is_proved(before: Epoch, after: Epoch, gain: Estimate) -> bool:
+    """Tell whether a gain is too good to be chance: each slice beats each before.
+
+    Of five and five slices one order of 252 is that. Nothing is assumed of how
+    rates are distributed. That the path itself became faster meanwhile cannot be
+    told apart: nobody was left without the change.
+    """
+    common = before.sockets & after.sockets
+    slow, fast = before.slice_rates(common), after.slice_rates(common)
+    if not slow or not fast or chance_of_separation(len(slow), len(fast)) > ALPHA:
+        return False
+    return gain.at_least(PAYS) and min(fast) > max(slow)
 
 
 def _pays_in_spite_of_loss(before: Epoch, after: Epoch, gain: Estimate) -> bool:
@@ -236,17 +239,27 @@ def _missed(
     now_s: float,
     *,
     starved: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
+) -> Answer:
     """No gain was proved: climb on over a plateau, or end."""
     climb = replace(climb, misses=climb.misses + 1)
-    if starved and climb.misses <= MOST_MISSES:
-        return _double(path, climb, epoch, now_s, gain)
+    # What paid before pays at once or not at all.
+    if starved and climb.misses <= MOST_MISSES and not climb.is_leap:
+        return double(path, climb, epoch, now_s, gain)
     path = replace(path, climb=climb)
     if gain is None:
-        return give_back(path, epoch, now_s, "it brought lasting loss", None)
+        why = "it brought lasting loss"
+        return give_back(path, epoch, now_s, why, None, harm=True)
     if not starved and not gain.below(PAYS) and climb.level <= 2 * climb.paid:
-        kept = Kept(climb.level, gain, proved=False, before=climb.best, after=epoch)
-        return _rest(path, climb.level, epoch, now_s), (kept,)
+        kept = Kept(
+            climb.level,
+            gain,
+            paid=False,
+            proved=False,
+            before=climb.best,
+            after=epoch,
+            climb=climb,
+        )
+        return rest(path, climb.level, epoch, now_s), (kept,)
     why = "no gain" if gain.below(PAYS) else "no gain could be shown"
     if starved:
         why += ", though still short"
@@ -261,61 +274,29 @@ def _paid(
     now_s: float,
     *,
     starved: bool,
-) -> tuple[Path, tuple[Verdict, ...]]:
-    kept = Kept(climb.level, gain, True, climb.best, epoch, climb_on=starved)
+) -> Answer:
+    kept = Kept(
+        climb.level,
+        gain,
+        paid=True,
+        proved=is_proved(climb.best, epoch, gain),
+        before=climb.best,
+        after=epoch,
+        climb=climb,
+        climb_on=starved,
+    )
     path = replace(path, wait_epochs=FIRST_WAIT_EPOCHS)
     if not starved:
         return replace(path, climb=None, limit=climb.level, base=epoch, streak=0), (
             kept,
         )
-    climb = replace(climb, paid=climb.level, best=epoch, misses=0)
-    path, verdicts = _double(path, climb, epoch, now_s, None)
-    return path, (kept, *verdicts)
-
-
-def _double(
-    path: Path, climb: Climb, epoch: Epoch, now_s: float, gain: Estimate | None
-) -> tuple[Path, tuple[Verdict, ...]]:
-    old = climb.level
     climb = replace(
         climb,
-        level=2 * old,
-        settle_until_s=now_s + settle_s(epoch),
-        looks=0,
-        unfair=0,
-        unpaid=0,
+        paid=climb.level,
+        best=epoch,
+        misses=0,
+        pressure=epoch.hit,
+        first_won=None,
     )
-    return replace(path, climb=climb), (Raise(2 * old, old, epoch, gain),)
-
-
-def give_back(
-    path: Path, epoch: Epoch | None, now_s: float, why: str, gain: Estimate | None
-) -> tuple[Path, tuple[Verdict, ...]]:
-    """End *path*'s climb at the last level that paid."""
-    climb = path.climb
-    if climb is None:
-        return path, ()
-    rested = _rest(path, climb.paid, epoch or climb.best, now_s)
-    if climb.level == climb.paid:
-        return rested, ()
-    wait_s = rested.wait_until_s - now_s
-    return rested, (TakenBack(climb.level, climb.paid, why, gain, wait_s, epoch),)
-
-
-def _rest(path: Path, limit: int, epoch: Epoch, now_s: float) -> Path:
-    """Leave the climb for *limit* and wait before the next, ever longer."""
-    wait_s = min(path.wait_epochs * epoch.seconds, LONGEST_WAIT_S)
-    return Path(
-        limit=limit,
-        wait_until_s=now_s + wait_s,
-        wait_epochs=path.wait_epochs * 2,
-    )
-
-
-def refused(path: Path, now_s: float) -> tuple[Path, tuple[Verdict, ...]]:
-    """End the climb whose last ``Raise`` was refused, from the level before."""
-    climb = path.climb
-    if climb is None:
-        return path, ()
-    below = replace(path, climb=replace(climb, level=climb.level // 2))
-    return give_back(below, None, now_s, "no room to grow further", None)
+    path, verdicts = double(path, climb, epoch, now_s, None)
+    return path, (kept, *verdicts)

@@ -63,6 +63,20 @@ def test_many_connections_of_equal_rates_tell_small_gains_too() -> None:
     assert gain.at_least(0.05)
 
 
+def test_proved_is_when_each_new_connection_got_more_than_any_old() -> None:
+    state = Cohorts()
+    for number in range(5):
+        state = live(state, OLD, number, 100.0 + number, born=2000 * number)
+    for number in range(5, 10):
+        state = live(state, NEW, number, 110.0 + number, born=2000 * number)
+    assert state.is_proved(NEW, OLD, 0.01)  # one order of 252
+    assert not state.is_proved(NEW, OLD, 0.001)
+    assert not state.is_proved(OLD, NEW, 0.01)
+    assert not state.is_proved(NEW, 4 * NEW, 0.01)
+    slow = live(state, NEW, 11, 103.0, born=30_000)
+    assert not slow.is_proved(NEW, OLD, 0.01)
+
+
 def test_a_connection_that_a_raise_met_alive_tells_of_the_time_before_only() -> None:
     state = Cohorts()
     for age in range(10, 2001, 10):

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpftune.policy.evidence import LEAST_ERROR, Estimate, log_rate
+from bpftune.policy.evidence import (
+    LEAST_ERROR,
+    Estimate,
+    chance_of_separation,
+    log_rate,
+)
 
 AMOUNTS = st.lists(st.floats(1, 1e12), min_size=5, max_size=5)
 
@@ -73,3 +78,12 @@ def test_the_words_of_an_estimate() -> None:
     assert not vague.at_least(0.05)
     assert Estimate(0.0, 0.01).below(0.05)
     assert (sure - vague).error == pytest.approx(math.hypot(0.02, 0.05))
+
+
+def test_five_and_five_are_seldom_all_in_order_by_chance() -> None:
+    assert chance_of_separation(5, 5) == pytest.approx(1 / 252)
+    dice, separated = random.Random(9), 0
+    for _ in range(50_000):
+        before, after = ([dice.random() for _ in range(5)] for _ in range(2))
+        separated += min(after) > max(before)
+    assert separated / 50_000 == pytest.approx(1 / 252, rel=0.2)

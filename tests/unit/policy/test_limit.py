@@ -1,27 +1,32 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpftune.policy.epoch import Gathering, gather, slice_seconds
+from bpftune.outcome import Level
+from bpftune.policy.epoch import Epoch, Gathering, compare, gather, slice_seconds
 from bpftune.policy.limit import (
+    Climb,
     Kept,
     Path,
     Raise,
     TakenBack,
     Verdict,
     give_back,
+    is_proved,
     out_of_patience,
     refused,
     step,
 )
+from bpftune.policy.threshold import EDGES, Outlook
 from tests.unit.policy.world import KEPT, World
 
 MIB = 1 << 20
+UNKNOWN = Outlook()
 
 
 @dataclass
@@ -34,7 +39,9 @@ class Run:
     path: Path = field(default_factory=Path)
 
 
-def run(world: World, seconds: float, *, most: int = 1 << 40) -> Run:
+def run(
+    world: World, seconds: float, *, most: int = 1 << 40, outlook: Outlook = UNKNOWN
+) -> Run:
     """Apply the policy to *world*; raises above *most* are refused."""
     result, state = Run(), Gathering()
     period_s = slice_seconds(world.rtt_s * 1e6) / 8
@@ -49,7 +56,12 @@ def run(world: World, seconds: float, *, most: int = 1 << 40) -> Run:
         if epoch is None:
             continue
         result.path, verdicts = step(
-            result.path, epoch, world.limit, world.now_s, may_climb=True
+            result.path,
+            epoch,
+            world.limit,
+            world.now_s,
+            may_climb=True,
+            outlook=outlook,
         )
         for verdict in verdicts:
             if isinstance(verdict, Raise) and verdict.level > most:
@@ -170,6 +182,87 @@ def test_a_trial_waits_longer_for_loss_to_end_where_nothing_is_short(
     assert state.lossy == slices
     assert epoch.murky
     assert (epoch.hit > 0.5) == starved  # of the few looks between the losses
+
+
+# --- what earlier trials taught ------------------------------------------------
+
+
+def test_what_paid_before_is_tried_at_once_and_is_judged_all_the_same() -> None:
+    world = World(rate=40e6, rtt_s=0.2, limit=2 * MIB)
+    result = run(world, 60, outlook=Outlook(size=16 * MIB))
+    assert result.levels == [16 * MIB]
+    (_, kept) = result.verdicts
+    assert isinstance(kept, Kept)
+    assert kept.paid
+    assert kept.climb.is_leap
+
+
+def test_what_paid_before_and_still_starves_is_climbed_on_from() -> None:
+    world = World(rate=40e6, rtt_s=0.2, limit=MIB)
+    result = run(world, 60, outlook=Outlook(size=8 * MIB))
+    assert result.levels == [8 * MIB, 16 * MIB]
+
+
+@pytest.mark.parametrize("false_hits", [0.4, 1.0])
+def test_what_paid_before_and_does_not_now_is_taken_back_and_not_tried_again(
+    false_hits: float,
+) -> None:
+    world = World(rate=5e6, rtt_s=0.1, limit=4 * MIB, false_hits=false_hits)
+    result = run(world, 300, outlook=Outlook(size=64 * MIB))
+    assert result.levels[:2] == [64 * MIB, 4 * MIB]
+    assert max(result.levels[2:]) == 32 * MIB  # doublings, over a plateau
+
+
+def test_a_leap_that_is_refused_is_followed_by_doublings() -> None:
+    world = World(rate=40e6, rtt_s=0.2, limit=2 * MIB)
+    result = run(world, 200, most=8 * MIB, outlook=Outlook(size=64 * MIB))
+    assert world.limit == 8 * MIB
+    assert result.levels == [4 * MIB, 8 * MIB]
+
+
+def test_at_a_level_that_never_paid_nothing_is_tried() -> None:
+    world = World(rate=40e6, rtt_s=0.2, limit=2 * MIB)
+    levels = [*[Level()] * (len(EDGES) - 1), Level(0.0, 50.0)]
+    assert run(world, 60, outlook=Outlook(levels)).writes == 0
+
+
+def test_a_gain_that_noise_may_be_is_seen_twice_before_it_counts() -> None:
+    looks_at_weak: list[int] = []
+    for seed in range(40):
+        slow, fast = (
+            World(rate=rate, rtt_s=0.1, limit=4 * MIB, noise=0.3, seed=seed)
+            for rate in (5e6, 5.8e6)
+        )
+        path = Path(climb=Climb(8 * MIB, 4 * MIB, 4 * MIB, _epoch(slow), 0.0))
+        looks, verdicts = 0, tuple[Verdict, ...]()
+        while not verdicts:
+            path, verdicts = step(path, _epoch(fast), 8 * MIB, 0.0, may_climb=True)
+            looks += 1
+        kept = [one for one in verdicts if isinstance(one, Kept) and one.paid]
+        looks_at_weak += [looks for one in kept if not one.proved]
+    assert len(looks_at_weak) >= 5
+    assert min(looks_at_weak) == 2
+
+
+def _epoch(world: World) -> Epoch:
+    state = Gathering()
+    while True:
+        state, epoch = gather(state, world.looks(0.0625))
+        if epoch is not None:
+            return epoch
+
+
+def test_proved_is_when_every_slice_beats_every_slice_before() -> None:
+    slow, fast = (
+        _epoch(World(rate=rate, rtt_s=0.1, limit=64 * MIB)) for rate in (5e6, 7e6)
+    )
+    gain = compare(fast, slow)
+    assert gain is not None
+    assert is_proved(slow, fast, gain)
+    assert not is_proved(fast, slow, gain)
+    mixed = replace(fast, slices=(*fast.slices[:4], slow.slices[0]))
+    assert not is_proved(slow, mixed, gain)
+    assert not is_proved(slow, replace(fast, slices=fast.slices[:3]), gain)
 
 
 def test_giving_back_without_a_climb_is_nothing() -> None:

@@ -7,6 +7,7 @@ arithmetic, with seeded noise.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -39,9 +40,12 @@ class World:
     receivers: bool = False
     unread: float = 0.0  # share of the window that waits for the application
     wscale: int = 14
+    mood: float = 0.0  # deviation of the log of a rate that comes and goes slowly
+    mood_s: float = 5.0  # how slowly
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.mood_now = self.random.gauss(0, self.mood)
 
     def cookies(self) -> range:
         return range(self.first_cookie, self.first_cookie + self.flows)
@@ -63,8 +67,12 @@ class World:
     def look(self, after_s: float) -> tuple[SocketSample, ...]:
         """Let *after_s* pass and sample every sender."""
         self.now_s += after_s
+        if self.mood:
+            stays = math.exp(-after_s / self.mood_s)
+            new = self.random.gauss(0, self.mood * math.sqrt(1 - stays * stays))
+            self.mood_now = stays * self.mood_now + new
         for cookie in self.cookies():
-            factor = self.random.lognormvariate(0, self.noise)
+            factor = self.random.lognormvariate(self.mood_now, self.noise)
             moved = self.goodput() * after_s * factor
             self.acked[cookie] = self.acked.get(cookie, 1e6) + moved
         return tuple(self.sample(cookie) for cookie in self.cookies())

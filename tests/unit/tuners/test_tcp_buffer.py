@@ -30,6 +30,7 @@ from bpftune.model import (
     Woken,
     Yielded,
 )
+from bpftune.outcome import Finding, Measured
 from bpftune.tuners import tcp_buffer
 from bpftune.tuners.tcp_buffer import CannotOptIn, SndbufLimited, TcpBuffer, say
 from bpftune.tuners.tcp_buffer.paths import (
@@ -496,16 +497,23 @@ def test_the_sentence_of_a_raise() -> None:
     )
     assert second.why == first.why
     assert first.sockets == 2
-    assert first.evidence == {
-        "destination": "10.0.1.0/24",
-        "sockets": 2,
-        "sockets_held_back": 2,
-        "looks": {"our send buffer": 80},
-        "bytes_per_s": 23068672,
-        "srtt_us": 200000,
-        "min_rtt_us": 200000,
-        "retransmitted_share": 0.0,
-    }
+    trial = first.tried
+    assert trial is not None
+    assert trial.destination == "10.0.1.0/24"
+    assert (trial.old_size, trial.size) == (4 * MIB, 8 * MIB)
+    assert trial.pressure == 1.0
+    assert trial.predicted_nats == pytest.approx(math.log(2))
+    assert trial.before == Measured(
+        bytes_per_s=23068672,
+        spread_nats=0.005,
+        sockets=2,
+        sockets_held_back=2,
+        looks={"our send buffer": 80},
+        retransmitted_share=0.0,
+        srtt_us=200000,
+        min_rtt_us=200000,
+    )
+    assert (trial.after, trial.gain_nats, trial.finding) == (None, None, None)
 
 
 def test_the_sentence_of_a_gain() -> None:
@@ -515,8 +523,17 @@ def test_the_sentence_of_a_gain() -> None:
         "(at least +97%, not randomised), 185 Mbit/s to 369 Mbit/s, "
         "round trip +0 ms"
     )
-    assert keep.evidence["gain_nats"] == pytest.approx(math.log(2), abs=1e-3)
-    assert keep.evidence["randomised"] is False
+    trial = keep.tried
+    assert trial is not None
+    assert trial.gain_nats == pytest.approx(math.log(2), abs=1e-3)
+    assert trial.predicted_nats == pytest.approx(math.log(2))
+    assert trial.finding is Finding.PAID
+    assert trial.first_won
+    assert trial.proved
+    assert not trial.randomised
+    assert trial.after is not None
+    assert trial.before is not None
+    assert trial.after.bytes_per_s == 2 * trial.before.bytes_per_s
 
 
 def test_the_sentence_of_a_step_that_ended_a_shortage_without_a_proof() -> None:
@@ -537,9 +554,13 @@ def test_the_sentence_of_what_is_taken_back() -> None:
     run.go_on(60)
     back = next(change for change in run.changes if change.record == "taken_back")
     assert back.why == "no gain, though still short (+0% ± 1%), next try in 60 s"
-    assert back.evidence["gain_nats"] == 0.0
-    assert back.evidence["gain_error_nats"] == pytest.approx(0.0071, abs=1e-4)
-    assert back.evidence["bytes_per_s"] == 5_000_000
+    trial = back.tried
+    assert trial is not None
+    assert trial.gain_nats == 0.0
+    assert trial.gain_error_nats == pytest.approx(0.0071, abs=1e-4)
+    assert trial.finding is Finding.UNPAID
+    assert trial.after is not None
+    assert trial.after.bytes_per_s == 5_000_000
 
 
 def test_percentages_are_of_rates_not_of_logarithms() -> None:

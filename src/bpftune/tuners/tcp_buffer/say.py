@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bpftune.policy import threshold
 from bpftune.policy.epoch import Epoch, LimitedBy
 from bpftune.text import rate_words, seconds_words, size_words
 
@@ -48,6 +49,11 @@ class Words:
         if verdict.gain is not None:
             gain = gained(verdict.gain)
             sentence += f"; the last doubling gained {gain}, not yet proved"
+        if verdict.climb.is_leap:
+            sentence += f"; {size_words(verdict.level)} paid for them before"
+        level = verdict.climb.outlook.level(verdict.climb.pressure)
+        if level.trials:
+            sentence += f"; {threshold.words(level)}"
         return sentence
 
     def short_of_fixed_buffer(self, epoch: Epoch) -> str:
@@ -62,22 +68,25 @@ class Words:
     def kept(self, verdict: Kept) -> str:
         """Say why a value stays."""
         before, after = verdict.before.bytes_per_s, verdict.after.bytes_per_s
-        if not verdict.proved:
+        if not verdict.paid:
             sentence = (
                 f"it ended the shortage of sockets {self.peers}; a gain is not proved "
                 f"({gained(verdict.gain)})"
             )
             return sentence + window_scale(verdict.after)
-        least = verdict.gain.value - 2 * verdict.gain.error
+        least = percent(verdict.gain.value - 2 * verdict.gain.error)
+        proof = f"at least {least}, not randomised"
+        if not verdict.proved:
+            proof += ", not proved"
         if verdict.by_age:
             return (
                 f"new connections {self.peers} got {percent(verdict.gain.value)} at "
-                f"the same age (at least {percent(least)}, not randomised)"
+                f"the same age ({proof})"
             )
         goodput = "goodput" if self.receivers else "goodput per busy second"
         sentence = (
             f"{goodput} {self.peers} rose {percent(verdict.gain.value)} "
-            f"(at least {percent(least)}, not randomised), {rate_words(before)} to "
+            f"({proof}), {rate_words(before)} to "
             f"{rate_words(after)}"
         )
         if not self.receivers:  # whose own round trips are not measured
@@ -116,31 +125,3 @@ def taken_back(verdict: TakenBack) -> str:
     """Say why a value is given back, and when the next try may come."""
     gain = f" ({gained(verdict.gain)})" if verdict.gain else ""
     return f"{verdict.why}{gain}, next try in {seconds_words(verdict.wait_s)}"
-
-
-def gain_facts(gain: Estimate | None) -> dict[str, object]:
-    """Return a gain in nats with its standard error."""
-    if gain is None:
-        return {}
-    return {
-        "gain_nats": round(gain.value, 4),
-        "gain_error_nats": round(gain.error, 4),
-        "randomised": False,
-    }
-
-
-def epoch_facts(prefix: Prefix, epoch: Epoch | None) -> dict[str, object]:
-    """Return what an epoch measured, if there was one."""
-    if epoch is None:
-        return {"destination": str(prefix)}
-    looks = epoch.looks
-    return {
-        "destination": str(prefix),
-        "sockets": len(epoch.sockets | epoch.starved),
-        "sockets_held_back": len(epoch.starved),
-        "looks": {what.value: looks[what] for what in LimitedBy if looks[what]},
-        "bytes_per_s": round(epoch.bytes_per_s),
-        "retransmitted_share": round(epoch.loss_share, 4),
-        "srtt_us": round(epoch.srtt_us),
-        "min_rtt_us": round(epoch.min_rtt_us),
-    }

@@ -30,7 +30,8 @@ from bpftune.policy.epoch import (
     gather,
     slice_seconds,
 )
-from bpftune.tuners.tcp_buffer import say, shrink
+from bpftune.policy.paired import ALPHA
+from bpftune.tuners.tcp_buffer import say, shrink, trials
 from bpftune.tuners.tcp_buffer.paths import (
     FIRST_DOUBT_S,
     TCP_MODERATE_RCVBUF,
@@ -44,6 +45,7 @@ from bpftune.tuners.tcp_buffer.paths import (
 
 if TYPE_CHECKING:
     from bpftune.model import Prefix
+    from bpftune.policy.threshold import Outlook
 
 MOST_WATCHED = 4
 LOOKS_ASKED = LOOKS_PER_SLICE * 25
@@ -110,12 +112,21 @@ def _judge_by_age(watched: Watched, now_s: float) -> Judged:
     if gain is None:
         return watched, ()
     starved = ripe[-1].starved
-    path, verdicts = limit.by_age(path, Epoch(slices), gain, now_s, starved=starved)
+    proved = cohorts.is_proved(climb.level, climb.paid, ALPHA)
+    path, verdicts = limit.by_age(
+        path, Epoch(slices), gain, now_s, starved=starved, proved=proved
+    )
     return replace(watched, path=path, judged=len(ripe)), verdicts
 
 
 def _judge(
-    watched: Watched, epoch: Epoch | None, ceiling: int, now_s: float, *, may: bool
+    watched: Watched,
+    epoch: Epoch | None,
+    ceiling: int,
+    now_s: float,
+    outlook: Outlook,
+    *,
+    may: bool,
 ) -> Judged:
     """Let the policy decide, if there is something to decide on."""
     if epoch is None:
@@ -123,7 +134,13 @@ def _judge(
     path = watched.path
     in_turn = bool(watched.cohorts.of(path.climb.paid if path.climb else ceiling))
     path, verdicts = limit.step(
-        path, epoch, ceiling, now_s, may_climb=may, in_turn=in_turn
+        path,
+        epoch,
+        ceiling,
+        now_s,
+        may_climb=may,
+        in_turn=in_turn,
+        outlook=outlook,
     )
     return replace(watched, path=path), verdicts
 
@@ -147,7 +164,8 @@ def on_sampled(state: Paths, event: Sampled, facts: Facts) -> Answer:
         gathering = gathering if epoch is None else Gathering()
     may = not state.climbing(other_than=event.prefix) and not watched.is_fixed
     watched = replace(watched, gathering=gathering)
-    watched, verdicts = _judge(watched, epoch, ceiling, now_s, may=may)
+    outlook = trials.outlook(state.tunable, event.prefix, facts)
+    watched, verdicts = _judge(watched, epoch, ceiling, now_s, outlook, may=may)
     hopeless = gathering.hopeless
     if hopeless is not None:
         path, verdicts = limit.give_back(watched.path, None, now_s, hopeless, None)
@@ -214,6 +232,7 @@ def _request(
     tunable = side.tunable
     low, default, _ = facts.values[tunable]
     words = say.Words(prefix, receivers=side.receivers)
+    tried = trials.trial(prefix, verdict)
     match verdict:
         case limit.Raise():
             return Change(
@@ -222,13 +241,11 @@ def _request(
                 why=words.short_of_buffer(verdict),
                 trial=str(prefix),
                 sockets=len(verdict.epoch.starved) or 1,
-                evidence=say.epoch_facts(prefix, verdict.epoch),
+                tried=tried,
             )
         case limit.Kept():
-            evidence = say.gain_facts(verdict.gain) | say.epoch_facts(
-                prefix, verdict.after
-            )
-            return Keep(tunable, words.kept(verdict), verdict.proved, evidence)
+            why = words.kept(verdict)
+            return Keep(tunable, why, verdict.proved, tried=tried)
         case limit.TakenBack():
             return Change(
                 tunable,
@@ -236,8 +253,7 @@ def _request(
                 why=say.taken_back(verdict),
                 record="taken_back",
                 trial=str(prefix),
-                evidence=say.gain_facts(verdict.gain)
-                | say.epoch_facts(prefix, verdict.after),
+                tried=tried,
             )
 
 
