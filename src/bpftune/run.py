@@ -11,9 +11,13 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from bpftune import __version__, learned_file
+from bpftune.control.about import About
+from bpftune.control.control import Control, read_book
+from bpftune.control.notes import Notes
 from bpftune.daemon import Daemon
 from bpftune.history import History, last_change
 from bpftune.journal import NAME, Journal, boot_id, replay
+from bpftune.kernel.errors import KernelError
 from bpftune.lock import lock
 from bpftune.machine import Machine
 from bpftune.notify import Notifier
@@ -45,13 +49,14 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         learned_path = state_dir() / "learned.json"
         learned, not_learned = learned_file.load(learned_path, time.time())
         machine = stack.enter_context(Machine())
+        notes = Notes(sink.write, read_book(state_dir(), boot, sink.write))
         daemon = Daemon(
             machine,
             machine.load(tuners),
-            sink.write,
+            notes.hear,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
-            journal=None if observe else journal,
+            journal=journal,
             earlier=earlier,
             serial=last_change(state_dir()),
             learned=learned,
@@ -62,12 +67,13 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
+        control = _control(daemon, notes, About(tuners, observe), sink, stack)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
         started = _started(daemon, observe=observe)
         sink.write(started)
         notifier.ready(started.why)
-        _loop(daemon, wake_fd, sink, notifier)
+        _loop(daemon, wake_fd, sink, notifier, control)
         notifier.stopping()
     return 0
 
@@ -82,6 +88,20 @@ def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
     return stack.enter_context(
         closing(Sink(targets, mode="observe" if observe else "tune"))
     )
+
+
+def _control(
+    daemon: Daemon, notes: Notes, about: About, sink: Sink, stack: ExitStack
+) -> Control | None:
+    """Listen for the other verbs; without a socket tuning goes on all the same."""
+    try:
+        control = Control(run_dir(), state_dir(), daemon, notes, about)
+    except KernelError as error:
+        sink.write(Record("degraded", str(error)))
+        return None
+    stack.callback(control.close)
+    sink.add(control)
+    return control
 
 
 def _signals(stack: ExitStack) -> int:
@@ -122,7 +142,13 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
     )
 
 
-def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
+def _loop(
+    daemon: Daemon,
+    wake_fd: int,
+    sink: Sink,
+    notifier: Notifier,
+    control: Control | None = None,
+) -> None:
     """Wait and turn until a signal comes; the watchdog hears of each turn."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
@@ -130,8 +156,12 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
         if machine.namespaces.fd >= 0:
             selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
+        if control is not None:
+            selector.register(control.fd, selectors.EVENT_READ)
         while True:
             due_s = min(daemon.turn(), notifier.turned())
+            if control is not None:
+                due_s = min(due_s, control.turn())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return
