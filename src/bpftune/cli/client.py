@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpftune.cli.errors import CommandError, ExitCode
 from bpftune.paths import run_dir
-from bpftune.text import printable
+from bpftune.text import one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def _replies(connection: socket.socket) -> Iterator[Reply]:
             continue
         reply = _parsed(bytes(pending[:end]))
         del pending[: end + 1]
-        parameters = reply.get("parameters") or {}
+        parameters = escaped(reply.get("parameters") or {})
         if "error" in reply:
             raise _refused(str(reply["error"]), parameters)
         yield parameters
@@ -153,6 +153,18 @@ def _parsed(data: bytes) -> Reply:
     ):
         raise _odd("its answer is no object")
     return reply
+
+
+def escaped(thing: Any) -> Any:
+    """Return what JSON held with its text made harmless for a terminal."""
+    if isinstance(thing, str):
+        lines = thing.split("\n") if thing.startswith("# ") else [thing]
+        return "\n".join(map(one_line, lines))  # only metrics have lines
+    if isinstance(thing, list):
+        return [escaped(one) for one in thing]
+    if isinstance(thing, dict):
+        return {one_line(key): escaped(thing[key]) for key in thing}
+    return thing
 
 
 def _odd(why: str) -> CommandError:

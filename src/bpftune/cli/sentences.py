@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bpftune.model import Netns, NetnsCookie
-from bpftune.records import KINDS, Record, _short, _values, as_line
+from bpftune.records import Record, _short, _values, as_line
 from bpftune.text import one_line, rate_words, seconds_words, size_words
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def value_of(numbers: object) -> tuple[int, ...] | None:
 
 def as_record(fields: Told) -> Record:
     """Return the record that one JSON object holds; oddities become words."""
-    kind = str(fields.get("record"))
     return Record(
-        record=kind if kind in KINDS else one_line(kind),
+        record=one_line(str(fields.get("record"))),
         why=str(fields.get("why") or ""),
         tuner=fields.get("tuner"),
         tunable=fields.get("tunable"),

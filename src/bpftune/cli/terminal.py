@@ -76,8 +76,8 @@ def say_json(fields: Mapping[str, object]) -> None:
     sys.stdout.write(json.dumps({"schema": SCHEMA, **fields}, indent=2) + "\n")
 
 
-def say_wrapped(first: str, text: str, indent: int | None = None) -> None:
-    """Write *text* after *first*, wrapped to the terminal and indented below it.
+def wrapped(first: str, text: str, indent: int | None = None) -> list[str]:
+    """Return *text* after *first*, wrapped to the terminal and indented below it.
 
     *indent* is the width of *first* where colours make it longer than it looks.
     """
@@ -87,8 +87,16 @@ def say_wrapped(first: str, text: str, indent: int | None = None) -> None:
     lines = [one_line(text)]
     if is_terminal():
         lines = textwrap.wrap(lines[0], room, break_long_words=False) or [""]
-    for number, line in enumerate(lines):
-        say(f"{' ' * indent if number else first}{line}".rstrip())
+    return [
+        f"{' ' * indent if number else first}{line}".rstrip()
+        for number, line in enumerate(lines)
+    ]
+
+
+def say_wrapped(first: str, text: str, indent: int | None = None) -> None:
+    """Write what ``wrapped`` returns to standard output."""
+    for line in wrapped(first, text, indent):
+        say(line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,0 +1,168 @@
+"""The whole story of a change, in order, from its records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bpftune.cli.sentences import (
+    counted,
+    evidence,
+    local_time,
+    move,
+    value_of,
+    where,
+    whole,
+)
+from bpftune.cli.terminal import (
+    BOLD,
+    GREEN,
+    YELLOW,
+    coloured,
+    wrapped,
+)
+from bpftune.text import one_line
+
+if TYPE_CHECKING:
+    from bpftune.cli.client import Reply
+    from bpftune.cli.sentences import Told
+
+# What happened, for people; the kinds of records are for machines.
+HAPPENED = {
+    "change": "tried",
+    "kept": "kept",
+    "taken_back": "taken back",
+    "shrunk": "shrunk",
+    "rejected": "refused",
+    "yielded": "now the admin's",
+    "adopted": "adopted",
+    "rolled_back": "rolled back",
+    "advice": "advised",
+    "stopped": "stays",
+}
+_COLOURS = {"change": YELLOW, "kept": GREEN}
+_MARGIN = 21  # of a time and two blanks
+_LABEL = 11
+_SHOWN_APART = frozenset({"randomised"})
+
+
+def tale(about: str, answer: Reply) -> str:
+    """Return what happened to *about*: each change with its records, then now."""
+    lines: list[str] = []
+    for change, records in _by_change(answer["records"]):
+        lines += [_title(change, records[0]), ""]
+        for record in records:
+            lines += _step(record)
+        lines.append("")
+    lines += _now(answer["tunables"])
+    for told in answer["learned"]:
+        lines += wrapped(coloured("Learned  ", BOLD), told, 9)
+    if not answer["records"]:
+        lines.insert(0, f"Nothing was changed yet: {one_line(about)}")
+    return "\n".join(lines).rstrip()
+
+
+def _by_change(records: list[Told]) -> list[tuple[str | None, list[Told]]]:
+    """Return the records of each change together, in order of their first."""
+    groups: dict[object, list[Told]] = {}
+    for record in records:
+        netns = record.get("netns") or {}
+        key = record.get("change") or (record.get("tunable"), netns.get("cookie"))
+        groups.setdefault(key, []).append(record)
+    return [(group[0].get("change"), group) for group in groups.values()]
+
+
+def _title(change: str | None, first: Told) -> str:
+    words = [change, first.get("tunable") or first.get("tuner")]
+    text = "  ".join(one_line(word) for word in words if word)
+    place = where(first.get("netns"))
+    if place:
+        text += " on the host" if place == "host" else f" in netns {place}"
+    by = f"  (tuner {one_line(str(first['tuner']))})" if first.get("tuner") else ""
+    return coloured(text, BOLD) + by
+
+
+def _step(record: Told) -> list[str]:
+    """Return one record of a story as lines: what, why, measured, undo."""
+    kind = str(record.get("record"))
+    word = HAPPENED.get(kind, kind.replace("_", " "))
+    margin = " " * _MARGIN
+    first = f"{local_time(record.get('time')):<{_MARGIN}}"
+    what = f"{word:<{_LABEL}}"
+    tunable, old, new = record.get("tunable"), record.get("old"), record.get("new")
+    if tunable and new is not None:
+        place, before, after = move(tunable, old, new)
+        told = f"{place} {after}" if old == new else f"{place} {before} -> {after}"
+    else:
+        told = ""
+    colour = _COLOURS.get(kind)
+    what = coloured(what, colour) if colour else what
+    lines = [f"{first}{what}{one_line(told)}".rstrip()]
+
+    def more(label: str, text: str) -> None:
+        head = f"{margin}{label:<{_LABEL}}"
+        lines.extend(wrapped(head, text, len(head)))
+
+    if record.get("why"):
+        more("why", str(record["why"]))
+    for label, text in _measured(record):
+        more(label, text)
+    if record.get("undo"):
+        more("do" if kind == "advice" else "undo", str(record["undo"]))
+    return lines
+
+
+def _measured(record: Told) -> list[tuple[str, str]]:
+    """Return what a record predicts and has measured, as labels and words."""
+    told: list[tuple[str, str]] = []
+    facts: Any = record.get("evidence")
+    if isinstance(facts, dict):
+        plain = {k: v for k, v in facts.items() if k not in _SHOWN_APART}
+        for label in ("predicted", "before", "after", "verdict"):
+            if label in plain:
+                told.append((label, _facts(plain.pop(label))))
+        if plain:
+            told.insert(0, ("seen", _facts(plain)))
+    if record.get("record") == "kept":
+        proved = bool(record.get("proved"))
+        how = ""
+        if isinstance(facts, dict) and "randomised" in facts:
+            how = (
+                ", in random order"
+                if facts["randomised"]
+                else ": before and after were compared, not randomised"
+            )
+        told.append(("proved", ("yes" if proved else "no") + how))
+    if record.get("by_comm") or record.get("by_uid") is not None:
+        by = record.get("by_comm") or "?"
+        told.append(("by", one_line(f"{by}, uid {record.get('by_uid')}")))
+    return told
+
+
+def _facts(facts: object) -> str:
+    if isinstance(facts, dict):
+        return ", ".join(evidence(str(name), facts[name]) for name in facts)
+    return one_line(str(facts))
+
+
+def _now(tunables: list[Told]) -> list[str]:
+    """Return how it stands, and how to undo it."""
+    lines = []
+    for one in tunables:
+        what, found, now = move(one["tunable"], one["found"], one["expected"])
+        state = {
+            "found": f"as found, {whole(one['found'])}",
+            "ours": f"{now}, found at {found}",
+            "trial": f"{now} on trial, found at {found}",
+            "yielded": f"the admin's, {whole(one['expected'])}",
+            "paused": f"paused at {now}, found at {found}",
+        }.get(one["state"], one["state"])
+        place = where(one["netns"])
+        at = "on the host" if place == "host" else f"in netns {place}"
+        head = coloured("Now      ", BOLD)
+        changes = counted(one["changes"], "write")
+        lines += wrapped(head, f"{what} {at}: {state} ({changes})", 9)
+        if one["undo"] and value_of(one["expected"]) != value_of(one["found"]):
+            head = coloured("Undo     ", BOLD)
+            verb = f"bpftune rollback {one['change']}, or by hand: "
+            lines += wrapped(head, (verb if one["change"] else "") + one["undo"], 9)
+    return lines
