@@ -7,6 +7,7 @@ are bpftune's, not the admin's.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FILE = Path("/etc/sysctl.d/90-bpftune.conf")
 HOST = "host"
+_NUMBERS = re.compile(r"[0-9]+(\s+[0-9]+)*")
 _HEADER = f"""\
 {PERSISTED}
 # It is applied at boot, and bpftune goes on from there. Remove the file to start
@@ -76,14 +78,19 @@ def values_in(file: Path) -> dict[str, str] | None:
         raise _cannot("read", file, error) from error
     if not is_persisted(text):
         raise CommandError(
-            f"{printable(file.name, 255)} exists and is not of bpftune's making",
+            f"{printable(str(file), 255)} exists and is not of bpftune's making",
             "move it away, or choose another with --file",
         )
-    return {
-        dotted_name(line.path): line.value
-        for line in parse(text, file, [])
-        if line.value is not None
-    }
+    values = {}
+    for line in parse(text, file, []):
+        if line.value is None or not _NUMBERS.fullmatch(line.value):
+            raise CommandError(
+                f"line {line.number} of {printable(str(file), 255)} is not of "
+                "bpftune's making",
+                "move it to a file of your own",
+            )
+        values[dotted_name(line.path)] = line.value
+    return values
 
 
 def replace(file: Path, text: str) -> None:
