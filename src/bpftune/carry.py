@@ -197,7 +197,10 @@ class Carrier:
             return None
         old = request.old or entry.expected
         self._ledger.yield_to_admin(entry, new)
-        self._say("yielded", entry, request.why, old, new)
+        by: dict[str, object] = {}
+        if request.uid is not None:
+            by = {"by_uid": request.uid, "by_comm": request.comm}
+        self._say("yielded", entry, request.why, old, new, by)
         return Yielded(cookie, request.tunable)
 
     def settle(self, tuner: str | None, why: str) -> None:

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import selectors
 import signal
 import socket
-import sys
 import time
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from bpftune import __version__
 from bpftune.daemon import Daemon
+from bpftune.history import History
 from bpftune.kernel.errors import KernelError
 from bpftune.machine import Machine
-from bpftune.records import Record, Sink
+from bpftune.notify import Notifier
+from bpftune.paths import run_dir, state_dir
+from bpftune.records import Record
+from bpftune.sink import Sink
+from bpftune.targets import STDERR, choose
 from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from bpftune.model import Tuner
-
-RUN_DIR = Path("/run/bpftune")
 
 
 class SecondDaemonError(KernelError):
     """Another daemon runs on this machine."""
-
-
-def run_dir() -> Path:
-    """Return where the lock is; ``BPFTUNE_RUN_DIR`` moves it for tests."""
-    return Path(os.environ.get("BPFTUNE_RUN_DIR") or RUN_DIR)
 
 
 def lock(directory: Path, stack: ExitStack) -> None:
@@ -66,10 +61,12 @@ def lock(directory: Path, stack: ExitStack) -> None:
 def run(*, observe: bool = False, json: bool = False) -> int:
     """Run until SIGTERM or SIGINT; return the exit code.
 
-    Records go to stderr, one a line. Raises KernelError if it cannot start.
+    Records go to the history, and to standard error or wherever ``targets.choose``
+    finds better. Raises KernelError if it cannot start.
     """
-    sink = Sink(sys.stderr, json_lines=json, has_room=_room_in(sys.stderr.fileno()))
     with ExitStack() as stack:
+        sink = _sink(stack, observe=observe, json=json)
+        notifier = stack.enter_context(closing(Notifier()))
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
         tuners, problems = discover()
@@ -86,21 +83,24 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         _tell_degraded(machine, tuners, sink)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
-        sink.write(_started(daemon, observe=observe))
-        _loop(daemon, wake_fd, sink)
-    sink.close()
+        started = _started(daemon, observe=observe)
+        sink.write(started)
+        notifier.ready(started.why)
+        _loop(daemon, wake_fd, sink, notifier)
+        notifier.stopping()
     return 0
 
 
-def _room_in(fd: int) -> Callable[[], bool]:
-    """Return a function that tells whether *fd* takes a line at once.
-
-    A reader that sleeps, or a terminal stopped by Ctrl-S, must not stop us, and
-    O_NONBLOCK would hold for all who share the file.
-    """
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return lambda: bool(poll.poll(0))
+def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
+    """Return the sink, which writes what it holds back when *stack* is left."""
+    # Were standard error closed, its number would go to the next file opened.
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(fd)
+    targets = [choose(json_lines=json), History(state_dir())]
+    return stack.enter_context(
+        closing(Sink(targets, mode="observe" if observe else "tune"))
+    )
 
 
 def _signals(stack: ExitStack) -> int:
@@ -141,8 +141,8 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
     )
 
 
-def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
-    """Wait and turn until a signal comes."""
+def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
+    """Wait and turn until a signal comes; the watchdog hears of each turn."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
         selector.register(wake_fd, selectors.EVENT_READ)
@@ -150,7 +150,7 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
             selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
         while True:
-            due_s = daemon.turn()
+            due_s = min(daemon.turn(), notifier.turned())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return

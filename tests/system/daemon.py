@@ -37,6 +37,7 @@ def environment(run_dir: Path, more: Mapping[str, str] | None = None) -> dict[st
         **(more or {}),
         "PYTHONPATH": path,
         "BPFTUNE_RUN_DIR": str(run_dir),
+        "BPFTUNE_STATE_DIR": str(run_dir / "state"),
         "BPFTUNE_ONLY_NETNS": OURS,
     }
 

@@ -131,7 +131,12 @@ def test_it_widens_the_range_where_ports_ran_out(
     inside("sysctl", "-qw", f"{RANGE}=65000 65003")
     with subprocess.Popen(
         [sys.executable, "-m", "bpftune", "--json"],
-        env={**os.environ, "PYTHONPATH": str(site), "BPFTUNE_RUN_DIR": str(tmp_path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(site),
+            "BPFTUNE_RUN_DIR": str(tmp_path),
+            "BPFTUNE_STATE_DIR": str(tmp_path),
+        },
         stderr=subprocess.PIPE,
         text=True,
     ) as daemon:

@@ -20,7 +20,7 @@ from bpftune.kernel.loader import Verdict
 from bpftune.machine import Machine
 from bpftune.model import Change, Event, Facts, Request, Tuner
 from bpftune.records import Sink
-from bpftune.run import SecondDaemonError, lock, run_dir
+from bpftune.run import SecondDaemonError, lock
 from bpftune.tuners import Problem
 from tests.unit.fakes import MIB, RED, TCP_WMEM, FakeMachine, wmem
 
@@ -49,15 +49,6 @@ def test_a_directory_that_cannot_be_used_is_named_with_a_way_out(
         lock(tmp_path / "file" / "run", stack)
     assert str(tmp_path / "file" / "run") in str(told.value)
     assert "BPFTUNE_RUN_DIR" in told.value.hint
-
-
-def test_the_directory_of_the_lock_can_be_moved(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("BPFTUNE_RUN_DIR", raising=False)
-    assert run_dir() == Path("/run/bpftune")
-    monkeypatch.setenv("BPFTUNE_RUN_DIR", "/somewhere")
-    assert run_dir() == Path("/somewhere")
 
 
 # --- a whole run -------------------------------------------------------------
@@ -130,6 +121,7 @@ def stage(
         monkeypatch.setattr(runner, "Machine", lambda: stage.machine)
         monkeypatch.setattr(runner, "discover", lambda: found)
         monkeypatch.setenv("BPFTUNE_RUN_DIR", str(tmp_path))
+        monkeypatch.setenv("BPFTUNE_STATE_DIR", str(tmp_path / "state"))
         monkeypatch.delenv("BPFTUNE_ONLY_NETNS", raising=False)
         yield stage
 

@@ -1,0 +1,195 @@
+"""The sink: where all records go in, and what a flood of them is cut to.
+
+    Record --> Sink (count repeats, cut floods) --> each target
+
+Targets are in ``targets``, ``journald``, ``syslog`` and ``history``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from bpftune.records import Record
+from bpftune.text import seconds_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Target(Protocol):
+    """Where records are written.
+
+    *trouble* says in words why the last record could not be written, else "".
+    """
+
+    trouble: str
+
+    def write(self, record: Record, now_unix: float) -> bool:
+        """Write *record* and return True, or False: never wait, never raise."""
+
+    def close(self) -> None:
+        """Close what the target itself opened."""
+
+
+@dataclass(slots=True)
+class _Voice:
+    """What one tuner said last, how often, and how much it may still say."""
+
+    tokens: float
+    refilled_s: float
+    last: Record | None = None
+    first_s: float = 0.0
+    repeats: int = 0
+    suppressed: int = 0
+
+
+@dataclass(slots=True)
+class _Outlet:
+    """A target, and the number of records it could not take since it was told."""
+
+    target: Target
+    missed: int = 0
+
+
+class Sink:
+    """Brings records to its targets; nothing that happens there stops the daemon.
+
+    Equal records in a row of one tuner are written once and then counted for
+    ``COALESCE_S``. A tuner may say ``BURST`` records at once and ``PER_S`` in
+    the long run; more are counted, not written, and the count is a record.
+
+    What one target could not take is counted, and told there once it can. Why it
+    could not is told to the others, once.
+    """
+
+    COALESCE_S = 600.0
+    BURST = 100
+    PER_S = 1.0
+    AGAIN_S = 60.0
+
+    def __init__(
+        self,
+        targets: Iterable[Target] = (),
+        *,
+        mode: str = "tune",
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Write to *targets*; *mode* (``tune``, ``observe``) is put on each record."""
+        self._outlets = [_Outlet(target) for target in targets]
+        self._mode = mode
+        self._monotonic = monotonic
+        self._wall = wall
+        self._voices: dict[str | None, _Voice] = {}
+        self._troubles: set[str] = set()
+        self._again_s = 0.0
+
+    def add(self, target: Target) -> None:
+        """Write to *target* too, from now on."""
+        self._outlets.append(_Outlet(target))
+
+    def remove(self, target: Target) -> None:
+        """Write to *target* no more; it is not closed."""
+        self._outlets = [one for one in self._outlets if one.target is not target]
+
+    def write(self, record: Record) -> None:
+        """Write *record*, or count it if it repeats or there are too many."""
+        now_s = self._monotonic()
+        voice = self._voices.get(record.tuner)
+        if voice is None:
+            voice = self._voices[record.tuner] = _Voice(self.BURST, now_s)
+        if self._is_repeat(voice, record) and now_s - voice.first_s < self.COALESCE_S:
+            voice.repeats += 1
+            return
+        self._say_repeats(voice, now_s)
+        voice.tokens += (now_s - voice.refilled_s) * self.PER_S
+        voice.tokens = min(voice.tokens, self.BURST)
+        voice.refilled_s = now_s
+        if voice.tokens < 1:
+            voice.suppressed += 1
+            voice.last = None
+            return
+        self._say_suppressed(record.tuner, voice)
+        voice.tokens -= 1
+        voice.last, voice.first_s = record, now_s
+        self._out(record)
+
+    def tick(self) -> None:
+        """Write the counts that are due; call it about once a minute."""
+        now_s = self._monotonic()
+        for tuner, voice in self._voices.items():
+            if now_s - voice.first_s >= self.COALESCE_S:
+                self._say_repeats(voice, now_s)
+                voice.last = None
+            self._say_suppressed(tuner, voice)
+        if now_s >= self._again_s:
+            self._again_s = now_s + self.AGAIN_S
+            self._say_missed()
+
+    def close(self) -> None:
+        """Write all counts still held back, and close the targets."""
+        for tuner, voice in self._voices.items():
+            self._say_repeats(voice, self._monotonic())
+            self._say_suppressed(tuner, voice)
+        self._say_missed()
+        for outlet in self._outlets:
+            outlet.target.close()
+        self._outlets.clear()
+
+    @staticmethod
+    def _is_repeat(voice: _Voice, record: Record) -> bool:
+        # A record of a change has an id that no other has: what can be
+        # undone is never swallowed.
+        return voice.last == record
+
+    def _say_repeats(self, voice: _Voice, now_s: float) -> None:
+        if voice.last is None or not voice.repeats:
+            return
+        times, over_s = voice.repeats, now_s - voice.first_s
+        voice.repeats = 0
+        why = f"{voice.last.why} ({times} times in {seconds_words(round(over_s))})"
+        extra = {**voice.last.extra, "times": times, "over_s": round(over_s, 3)}
+        self._out(replace(voice.last, why=why, extra=extra))
+
+    def _say_suppressed(self, tuner: str | None, voice: _Voice) -> None:
+        if not voice.suppressed:
+            return
+        count, voice.suppressed = voice.suppressed, 0
+        why = f"{count} records were not written, for there were too many"
+        self._out(Record("lost", why, tuner, extra={"suppressed": count}))
+
+    def _out(self, record: Record) -> None:
+        record = replace(record, mode=self._mode)
+        now_unix = self._wall()
+        troubles = []
+        for outlet in self._outlets:
+            if not self._caught_up(outlet, now_unix) or not outlet.target.write(
+                record, now_unix
+            ):
+                outlet.missed += 1
+            trouble = outlet.target.trouble
+            if trouble and trouble not in self._troubles:
+                self._troubles.add(trouble)
+                troubles.append(trouble)
+        # Told once each, so this ends, whatever fails.
+        for trouble in troubles:
+            self._out(Record("degraded", trouble))
+
+    def _say_missed(self) -> None:
+        now_unix = self._wall()
+        for outlet in self._outlets:
+            self._caught_up(outlet, now_unix)
+
+    def _caught_up(self, outlet: _Outlet, now_unix: float) -> bool:
+        """Tell *outlet* what it missed; return whether it takes records."""
+        if not outlet.missed:
+            return True
+        why = f"{outlet.missed} records were not written, for nobody read them"
+        extra = {"unread": outlet.missed}
+        told = Record("lost", why, extra=extra, mode=self._mode)
+        if not outlet.target.write(told, now_unix):
+            return False
+        outlet.missed = 0
+        return True
