@@ -25,7 +25,7 @@ MOST_BYTES = 64 << 20
 Reply = dict[str, Any]
 
 
-class DaemonMissing(CommandError):
+class DaemonMissingError(CommandError):
     """No daemon runs here."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class DaemonMissing(CommandError):
         )
 
 
-class NoSuch(CommandError):
+class NoSuchError(CommandError):
     """The daemon knows nothing of that name."""
 
 
@@ -50,7 +50,7 @@ def socket_path() -> Path:
 def call(method: str, **parameters: object) -> Reply:
     """Return the daemon's answer to *method*; a parameter that is None is left out.
 
-    Raises DaemonMissing, NoSuch, or CommandError with the exit code.
+    Raises DaemonMissingError, NoSuchError, or CommandError with the exit code.
     """
     with _connect() as connection:
         _send(connection, method, parameters)
@@ -73,7 +73,7 @@ def _connect() -> socket.socket:
         connection.connect(str(path))
     except (FileNotFoundError, ConnectionRefusedError) as error:
         connection.close()
-        raise DaemonMissing from error
+        raise DaemonMissingError from error
     except OSError as error:
         connection.close()
         code = (
@@ -188,7 +188,7 @@ def _refused(error: str, parameters: Reply) -> CommandError:
     text = str(told)
     match kind:
         case "NoSuch":
-            return NoSuch(f"nothing is known of {text}", "see bpftune status")
+            return NoSuchError(f"nothing is known of {text}", "see bpftune status")
         case "NotPermitted":
             return CommandError(text, "try it as root", ExitCode.NOT_PERMITTED)
         case "Refused":

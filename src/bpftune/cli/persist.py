@@ -149,7 +149,9 @@ def _say(
 ) -> None:
     name = printable(str(path), 255)
     if not values:
-        say("Nothing of bpftune's is in force on the host, so there is nothing to keep.")
+        say(
+            "Nothing of bpftune's is in force on the host, so there is nothing to keep."
+        )
         if removed:
             say(f"{name} {'would be' if dry_run else 'is'} removed.")
         return

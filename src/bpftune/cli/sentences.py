@@ -76,7 +76,7 @@ def sentence(fields: Told, *, with_undo: bool = False) -> str:
 
 
 def move(tunable: str, old: object, new: object) -> tuple[str, str, str]:
-    """Return what of *tunable* differs, from what, to what: ``tcp_wmem max``…"""
+    """Return what of *tunable* differs, from what, and to what."""
     record = Record("change", "", None, tunable, None, value_of(old), value_of(new))
     place, before, after = _values(record)
     return one_line(_short(tunable) + place), before, after

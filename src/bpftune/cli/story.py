@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bpftune.cli.client import DaemonMissing, NoSuch, Reply, call, escaped
+from bpftune.cli.client import DaemonMissingError, NoSuchError, Reply, call, escaped
 from bpftune.cli.errors import CommandError, ExitCode
 from bpftune.cli.names import moment
 from bpftune.cli.sentences import local_time, sentence
@@ -44,7 +44,7 @@ def history(
             netns=netns,
             limit=limit,
         )["records"]
-    except DaemonMissing:
+    except DaemonMissingError:
         records = list(_from_file(after, tunable, netns))[-(limit or 0) :]
     if json:
         say_json({"records": records})
@@ -64,7 +64,7 @@ def explain(*, about: str, json: bool = False) -> int:
     """Tell the whole story of a change, a tunable or a destination."""
     try:
         answer = call("Explain", about=about)
-    except DaemonMissing:
+    except DaemonMissingError:
         answer = _explained_from_file(about)
     if json:
         say_json(answer)
@@ -76,7 +76,7 @@ def explain(*, about: str, json: bool = False) -> int:
 def _explained_from_file(about: str) -> Reply:
     records = [one for one in _from_file(None, None, None) if is_about(one, about)]
     if not records:
-        raise NoSuch(
+        raise NoSuchError(
             f"the history has nothing about {about}", "see what it has: bpftune history"
         )
     return {"records": records, "tunables": [], "learned": []}

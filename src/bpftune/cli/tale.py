@@ -43,6 +43,7 @@ _COLOURS = {"change": YELLOW, "kept": GREEN}
 _MARGIN = 21  # of a time and two blanks
 _LABEL = 11
 _SHOWN_APART = frozenset({"randomised"})
+_APART = ("predicted", "before", "after", "verdict")
 
 
 def tale(about: str, answer: Reply) -> str:
@@ -117,9 +118,8 @@ def _measured(record: Told) -> list[tuple[str, str]]:
     facts: Any = record.get("evidence")
     if isinstance(facts, dict):
         plain = {k: v for k, v in facts.items() if k not in _SHOWN_APART}
-        for label in ("predicted", "before", "after", "verdict"):
-            if label in plain:
-                told.append((label, _facts(plain.pop(label))))
+        apart = [name for name in _APART if name in plain]
+        told.extend((label, _facts(plain.pop(label))) for label in apart)
         if plain:
             told.insert(0, ("seen", _facts(plain)))
     if record.get("record") == "kept":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Any
 
-from bpftune.cli.client import DaemonMissing, call
+from bpftune.cli.client import DaemonMissingError, call
 from bpftune.cli.errors import CommandError, ExitCode
 from bpftune.cli.sentences import counted, move, where
 from bpftune.cli.terminal import say, say_json, say_table
+from bpftune.paths import run_dir
 
 
 def rollback(
@@ -22,14 +24,14 @@ def rollback(
     json: bool = False,
 ) -> int:
     """Undo a change, a tunable, a namespace or everything; 1 if one failed."""
-    chosen = {"change": change, "tunable": tunable, "netns": netns}
-    chosen = {name: word for name, word in chosen.items() if word is not None}
+    words = {"change": change, "tunable": tunable, "netns": netns}
+    chosen = {name: word for name, word in words.items() if word is not None}
     _check(chosen, everything=everything)
     try:
         steps = call(
             "Rollback", **chosen, all=everything or None, dry_run=dry_run or None
         )["steps"]
-    except DaemonMissing:
+    except DaemonMissingError:
         steps = offline(chosen, dry_run=dry_run)
     failed = any(step["action"] == "fail" for step in steps)
     if json:
@@ -59,11 +61,10 @@ def offline(chosen: dict[str, str], *, dry_run: bool) -> list[dict[str, Any]]:
             "try it as root: sudo bpftune rollback",
             ExitCode.NOT_PERMITTED,
         )
-    from bpftune.paths import run_dir  # noqa: PLC0415 - only without a daemon
-    from bpftune.rollback import Selection, rollback_offline  # noqa: PLC0415
-
+    undoing = import_module("bpftune.rollback")
     sys.stderr.write("bpftune: the daemon is not running; undoing from its journal\n")
-    steps = rollback_offline(run_dir(), Selection(**chosen), dry_run=dry_run)
+    selection = undoing.Selection(**chosen)
+    steps = undoing.rollback_offline(run_dir(), selection, dry_run=dry_run)
     return [as_fields(step) for step in steps]
 
 

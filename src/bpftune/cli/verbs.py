@@ -56,6 +56,9 @@ _ABOUT = {
 }
 
 
+Verbs = dict[str, argparse.ArgumentParser]
+
+
 class Parser(argparse.ArgumentParser):
     """An argparse that says what is wrong as all of this command does."""
 
@@ -68,26 +71,27 @@ def parser() -> Parser:
     """Return the parser of these verbs; ``function`` is who carries them out."""
     top = Parser(prog="bpftune", allow_abbrev=False)
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    of: dict[str, argparse.ArgumentParser] = {}
-    for name, function in FUNCTIONS.items():
-        verb = of[name] = verbs.add_parser(
+    of: Verbs = {
+        name: verbs.add_parser(
             name,
             help=VERBS[name].summary,
             description=_ABOUT[name],
             allow_abbrev=False,
         )
-        verb.set_defaults(function=function)
+        for name in FUNCTIONS
+    }
     for name in ("history", "explain"):
         of[name].epilog = "On a terminal a long answer goes through $PAGER."
     _choose(of)
     _change(of)
     for name, verb in of.items():
+        verb.set_defaults(function=FUNCTIONS[name])
         each = "one JSON object a line" if name == "watch" else "one JSON object"
         verb.add_argument("--json", action="store_true", help=f"for machines: {each}")
     return top
 
 
-def _choose(of: dict[str, argparse.ArgumentParser]) -> None:
+def _choose(of: Verbs) -> None:
     """Add what chooses among the things to look at."""
     history = of["history"]
     history.add_argument(
@@ -112,7 +116,7 @@ def _choose(of: dict[str, argparse.ArgumentParser]) -> None:
     )
 
 
-def _change(of: dict[str, argparse.ArgumentParser]) -> None:
+def _change(of: Verbs) -> None:
     """Add what tells what to change."""
     for name in ("apply", "ignore"):
         of[name].add_argument("id", metavar="ID", help="as advise shows it")

@@ -2,7 +2,8 @@
 
 Files in /etc and /run are the admin's; those in /usr/lib, /usr/local/lib and
 /lib are a vendor's defaults. All of them speak for the host's namespace only.
-A file that begins with ``PERSISTED`` is bpftune's own, wherever it is. Nothing here applies a file: it is read to know whose a value is.
+A file that begins with ``PERSISTED`` is bpftune's own, wherever it is. Nothing
+here applies a file: it is read to know whose a value is.
 """
 
 from __future__ import annotations
