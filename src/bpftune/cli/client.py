@@ -185,7 +185,7 @@ def _refused(error: str, parameters: Reply) -> CommandError:
     """Return what an *error* of the daemon's means for who asked."""
     kind = error.rpartition(".")[2]
     told = parameters.get("why") or parameters.get("what") or error
-    text = str(told)
+    text = one_line(str(told))
     match kind:
         case "NoSuch":
             return NoSuchError(f"nothing is known of {text}", "see bpftune status")
@@ -195,7 +195,7 @@ def _refused(error: str, parameters: Reply) -> CommandError:
             return CommandError(f"refused: {text}", code=ExitCode.NOT_PERMITTED)
         case "Busy":
             return CommandError(f"busy: {text}", "try again")
-        case "MethodNotFound" | "InterfaceNotFound":
+        case "MethodNotFound" | "MethodNotImplemented" | "InterfaceNotFound":
             return CommandError(
                 "the daemon that runs is of another version and cannot do this",
                 "restart it: sudo systemctl restart bpftune",

@@ -172,7 +172,7 @@ class Served:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def refuse(self, method: str, error: str, **parameters: object) -> None:
+    def refuse(self, method: str, error: str, /, **parameters: object) -> None:
         """Answer *method* with an error."""
         self.answers[method] = {"error": error, "parameters": parameters}
 
