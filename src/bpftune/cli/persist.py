@@ -56,13 +56,8 @@ def wanted(status: Reply, before: Mapping[str, str]) -> dict[str, str]:
 
 def text_of(values: Mapping[str, str]) -> str:
     """Return the text of the file."""
-    lines = [f"{name} = {value}\n" for name, value in values.items()]
-    return one_line_each(_HEADER, *lines)
-
-
-def one_line_each(*texts: str) -> str:
-    """Return *texts* together; no line of theirs can become two."""
-    return "".join(f"{one_line(line)}\n" for t in texts for line in t.splitlines())
+    lines = [one_line(f"{name} = {value}") + "\n" for name, value in values.items()]
+    return _HEADER + "".join(lines)
 
 
 def values_in(file: Path) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ Told = dict[str, Any]
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 # Words of evidence whose number has a unit, by the end of the name.
 _UNITS = (
-    ("_bytes_per_s", rate_words),
+    ("_nats", lambda number: f"{math.expm1(min(number, 99)):+.0%}"),
+    ("bytes_per_s", rate_words),
     ("_bytes", lambda number: size_words(round(number))),
     ("_us", lambda number: seconds_words(number / 1e6)),
     ("_ms", lambda number: seconds_words(number / 1e3)),
@@ -99,20 +101,29 @@ def local_time(text: object) -> str:
 def evidence(name: str, found: object) -> str:
     """Return one fact of a decision's evidence: ``srtt 40 ms``."""
     words = name.replace("_", " ")
-    if isinstance(found, dict):
-        inner = ", ".join(evidence(str(key), found[key]) for key in found)
-        return one_line(f"{words}: {inner}")
-    if isinstance(found, list | tuple):
-        return one_line(f"{words} {' '.join(map(str, found))}")
-    if isinstance(found, bool):
-        return one_line(words if found else f"not {words}")
-    if isinstance(found, int | float):
-        for end, told in _UNITS:
-            if name.endswith(end):
-                stem = name.removesuffix(end).replace("_", " ") or words
-                return one_line(f"{stem} {told(found)}")
-        return one_line(f"{words} {found:g}")
-    return one_line(f"{words} {found}")
+    match found:
+        case None:
+            text = f"{words} unknown"
+        case dict():
+            inner = ", ".join(evidence(str(key), found[key]) for key in found)
+            text = f"{words}: {inner}"
+        case list() | tuple():
+            text = f"{words} {' '.join(map(str, found))}"
+        case bool():
+            text = words if found else f"not {words}"
+        case int() | float():
+            text = _with_unit(name, found)
+        case _:
+            text = f"{words} {found}"
+    return one_line(text)
+
+
+def _with_unit(name: str, number: float) -> str:
+    for end, told in _UNITS:
+        if name.endswith(end):
+            stem = name.removesuffix(end).replace("_", " ").strip() or "rate"
+            return f"{stem} {told(number)}"
+    return f"{name.replace('_', ' ')} {number:g}"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

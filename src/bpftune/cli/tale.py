@@ -85,7 +85,7 @@ def _title(change: str | None, first: Told) -> str:
 def _step(record: Told) -> list[str]:
     """Return one record of a story as lines: what, why, measured, undo."""
     kind = str(record.get("record"))
-    word = HAPPENED.get(kind, kind.replace("_", " "))
+    word = one_line(HAPPENED.get(kind, kind.replace("_", " ")))
     margin = " " * _MARGIN
     first = f"{local_time(record.get('time')):<{_MARGIN}}"
     what = f"{word:<{_LABEL}}"
