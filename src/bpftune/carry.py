@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bpftune import governor
+from bpftune import governor, pauses
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import (
@@ -72,6 +72,7 @@ class Carrier:
         self._tell = tell
         self._undo_prefix = undo_prefix
         self._observe = observe
+        self.pauses = pauses.Pauses()
 
     def by_hand(self, netns: Netns, tunable: Tunable, value: Value) -> str:
         """Return the command with which a person sets *value*."""
@@ -123,22 +124,33 @@ class Carrier:
             )
         )
 
-    def change(self, change: Change, facts: Facts) -> Event | None:
-        """Make *change* if it may be made; return what its tuner is to hear."""
+    def change(
+        self, change: Change, facts: Facts, *, by_admin: bool = False
+    ) -> Event | None:
+        """Make *change* if it may be made; return what its tuner is to hear.
+
+        What is asked *by_admin* is done even by a daemon that only observes.
+        """
         entry = self._ledger.get(facts.netns.cookie, change.tunable)
         if entry is None or change.value == entry.expected:
             return None
         reason = governor.refusal(
             change, entry, facts.memory, self._ledger.granted_bytes(), facts.now_s
         )
+        if reason is None and self.pauses.cover(entry):
+            reason = pauses.WHY
         if reason is not None:
             return self._refused(entry, change, reason)
-        old, extra = entry.expected, {"evidence": change.evidence}
+        old = entry.expected
+        extra: dict[str, object] = {"evidence": change.evidence}
         on_trial = change.record == "change"
         raised = not governor.goes_down(change.value, old, entry.tunable)
         granted = governor.grant_after(change, entry)
-        if self._observe:
+        if by_admin:
+            extra["reason"] = "admin"
+        elif self._observe:
             new = change.value
+            extra["sockets"] = change.sockets
             self._say("advice", entry, change.why, old, new, extra, by_hand=new)
             return Rejected(facts.netns.cookie, change.tunable, new, "observing")
         self._ledger.intend(entry, change.value)
@@ -203,10 +215,23 @@ class Carrier:
         self._say("yielded", entry, request.why, old, new, by)
         return Yielded(cookie, request.tunable)
 
-    def settle(self, tuner: str | None, why: str) -> None:
+    def adopt(self, entry: Entry, value: Value) -> None:
+        """Take a tunable back from the admin, who asked for it."""
+        self._ledger.adopt(entry, value)
+        why = "the admin gave it back"
+        self._say("adopted", entry, why, value, value)
+
+    def settle(
+        self,
+        tuner: str | None,
+        why: str,
+        only: Callable[[Entry], bool] = lambda _entry: True,
+    ) -> None:
         """Take the trials under way (of *tuner*, or all) back to what paid."""
         for entry in self._ledger:
             if entry.trial is None or entry.yielded or tuner not in (None, entry.tuner):
+                continue
+            if not only(entry):
                 continue
             cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
             try:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from bpftune.machine import Machine
 
+DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
 
 
@@ -77,9 +78,12 @@ class Daemon(Dispatcher):
             self.tell(Record("degraded", str(error), tuner.name))
 
     def drain(self) -> None:
-        """Handle all events that wait in the ring buffer."""
-        for tuner, event in self.machine.loader.events():
-            self.handle(tuner, event)
+        """Handle the events that wait in the ring buffer, for a while."""
+        if not self._drained:
+            self._drained.extend(self._take_events())
+        end_s = self.clock() + DRAIN_S
+        while self._drained and self.clock() <= end_s:
+            self.handle(*self._drained.popleft())
 
     def turn(self) -> float:
         """Do all that is due; return the time of what is due next."""
@@ -98,6 +102,8 @@ class Daemon(Dispatcher):
             self._each_minute()
         if now_s >= self._next_gone_s:
             self._forget_ended()
+        if self._drained:
+            return now_s
         due_s = self.agenda.next_s()
         return min(
             inf if due_s is None else due_s, self._next_minute_s, self._next_gone_s
@@ -144,11 +150,16 @@ class Daemon(Dispatcher):
         for cookie in self.machine.namespaces.gone():
             self._forget(cookie)
 
-    def tell_losses(self) -> None:
-        """Say what was lost since it was said last, by cause."""
+    def losses(self) -> Counter[str]:
+        """Return what was lost since the start, by cause."""
         lost = Counter(self.lost)
         for causes in self.machine.loader.lost().values():
             lost.update(causes)
+        return lost
+
+    def tell_losses(self) -> None:
+        """Say what was lost since it was said last, by cause."""
+        lost = self.losses()
         new = lost - self._told_lost
         if new:
             why = ", ".join(f"{count} events: {cause}" for cause, count in new.items())

@@ -81,6 +81,9 @@ class Dispatcher:
         self.ledger = Ledger()
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()  # events, by the tuner's name
+        self.off: dict[str, str] = {}  # tuners that failed, and why
+        self._drained: deque[tuple[Tuner, Event]] = deque()
         self.carrier = Carrier(
             self.ledger,
             machine.sysctls,
@@ -168,7 +171,7 @@ class Dispatcher:
         It speaks before the write, so it may have spoken, but not been heard.
         """
         if events:
-            for tuner, event in self.machine.loader.events():
+            for tuner, event in self._take_events():
                 if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
                     self._handle_one(tuner, event)
                 else:
@@ -180,6 +183,14 @@ class Dispatcher:
                 event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
             named.append(event)
         return named
+
+    def _take_events(self) -> list[tuple[Tuner, Event]]:
+        """Take all events that wait, those drained before first."""
+        new = self.machine.loader.events()
+        self.received.update(tuner.name for tuner, _ in new)
+        events = [*self._drained, *new]
+        self._drained.clear()
+        return events
 
     def _meet(
         self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
@@ -229,6 +240,7 @@ class Dispatcher:
             self.tuners.remove(tuner)
         self.agenda.drop(tuner)
         self.carrier.settle(tuner.name, "its tuner failed")
+        self.off[tuner.name] = why
         why = f"switched off, the other tuners go on: {why}"
         self.tell(Record("degraded", why, tuner.name))
 

@@ -32,6 +32,8 @@ KINDS = {
     "yielded": Kind("31dbdc14a46c454ab64afb5692b1e549", NOTICE),
     "adopted": Kind("ddc1ce16bc314824a709fd8aec5f7b92", NOTICE),
     "rolled_back": Kind("5743f27bdf92492b8436157ff10c5d29", NOTICE),
+    "paused": Kind("6d1c3a2f0d4e4c8a9c0b0a4f5be35a17", NOTICE),
+    "resumed": Kind("f4a9c0de1d5247b0a4d1b6a8b1cf0e92", NOTICE),
     "advice": Kind("4bedba7323804ce4a32a12e3269633a3", NOTICE),
     "lost": Kind("10d2c213d31f494692c8d1ea663aa414", WARNING),
     "degraded": Kind("c5409347b2a341e897993a10ff0ca072", WARNING),

@@ -120,6 +120,11 @@ class Ledger:
         entry.trial = None
         entry.grant_bytes = 0
 
+    def adopt(self, entry: Entry, value: Value) -> None:
+        """Take a tunable back from the admin, with *value* in force."""
+        entry.yielded = False
+        entry.expected = entry.settled = value
+
     def forget(self, cookie: NetnsCookie) -> None:
         """Drop a namespace that is gone."""
         self._entries.pop(cookie, None)

@@ -12,6 +12,9 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from bpftune import __version__
+from bpftune.control.about import About
+from bpftune.control.control import Control, read_book
+from bpftune.control.notes import Notes
 from bpftune.daemon import Daemon
 from bpftune.history import History
 from bpftune.kernel.errors import KernelError
@@ -71,22 +74,24 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         wake_fd = _signals(stack)
         tuners, problems = discover()
         machine = stack.enter_context(Machine())
+        notes = Notes(sink.write, read_book(state_dir(), sink.write))
         daemon = Daemon(
             machine,
             machine.load(tuners),
-            sink.write,
+            notes.hear,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
         )
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))
         _tell_degraded(machine, tuners, sink)
+        control = _control(daemon, notes, About(tuners, observe), sink, stack)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
         started = _started(daemon, observe=observe)
         sink.write(started)
         notifier.ready(started.why)
-        _loop(daemon, wake_fd, sink, notifier)
+        _loop(daemon, wake_fd, sink, notifier, control)
         notifier.stopping()
     return 0
 
@@ -101,6 +106,20 @@ def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
     return stack.enter_context(
         closing(Sink(targets, mode="observe" if observe else "tune"))
     )
+
+
+def _control(
+    daemon: Daemon, notes: Notes, about: About, sink: Sink, stack: ExitStack
+) -> Control | None:
+    """Listen for the other verbs; without a socket tuning goes on all the same."""
+    try:
+        control = Control(run_dir(), state_dir(), daemon, notes, about)
+    except KernelError as error:
+        sink.write(Record("degraded", str(error)))
+        return None
+    stack.callback(control.close)
+    sink.add(control)
+    return control
 
 
 def _signals(stack: ExitStack) -> int:
@@ -141,7 +160,13 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
     )
 
 
-def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
+def _loop(
+    daemon: Daemon,
+    wake_fd: int,
+    sink: Sink,
+    notifier: Notifier,
+    control: Control | None = None,
+) -> None:
     """Wait and turn until a signal comes; the watchdog hears of each turn."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
@@ -149,8 +174,12 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
         if machine.namespaces.fd >= 0:
             selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
+        if control is not None:
+            selector.register(control.fd, selectors.EVENT_READ)
         while True:
             due_s = min(daemon.turn(), notifier.turned())
+            if control is not None:
+                due_s = min(due_s, control.turn())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return

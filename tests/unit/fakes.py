@@ -222,6 +222,9 @@ class FakeLoader:
     def lost(self) -> dict[str, dict[str, int]]:
         return self.losses
 
+    def maps(self) -> dict[str, tuple[int | None, int]]:
+        return {"events": (None, 4096), "scripted.seen": (3, 1024)}
+
     def iterate(self, tuner: Tuner, program: str) -> bytes:
         cookie = self.namespaces.current if self.namespaces else HOST.cookie
         if cookie in self.broken:

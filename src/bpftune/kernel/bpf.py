@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BpfError", "BpfObject", "BtfError", "KernelError", "Program", "RingBuffer"]
 
+# enum bpf_map_type: those that fill up.
+_HASHES = frozenset({1, 9})  # BPF_MAP_TYPE_HASH, _LRU_HASH
+_RINGBUF = 27
+
 _READ_BYTES = 64 * 1024
 _WRITABLE = (".bss", ".data")
 
@@ -268,6 +272,37 @@ class BpfObject:
         return ctypes.c_int32(options.retval).value
 
     # --- maps ----------------------------------------------------------------------
+
+    def usage(self) -> dict[str, tuple[int | None, int]]:
+        """Return for each map that can be full: entries in it, and room.
+
+        Of a ring buffer the room in bytes, and None for what is in it.
+        """
+        found: dict[str, tuple[int | None, int]] = {}
+        handle = self._lib["bpf_object__next_map"](self._object, None)
+        while handle:
+            name = self._lib["bpf_map__name"](handle).decode()
+            kind = self._lib["bpf_map__type"](handle)
+            room = self._lib["bpf_map__max_entries"](handle)
+            if kind in _HASHES:
+                found[name] = self._count(name, handle, room), room
+            elif kind == _RINGBUF:
+                found[name] = None, room
+            handle = self._lib["bpf_object__next_map"](self._object, handle)
+        return found
+
+    def _count(self, name: str, handle: Map, room: int) -> int:
+        """Count the keys of a hash; entries come and go meanwhile."""
+        size = self._lib["bpf_map__key_size"](handle)
+        fd, count = self.map_fd(name), 0
+        key, following = None, ctypes.create_string_buffer(size)
+        # A key that is evicted under us begins the walk anew: it has an end.
+        while count < room:
+            if self._lib["bpf_map_get_next_key"](fd, key, following) < 0:
+                break
+            count += 1
+            key = following.raw
+        return count
 
     def lookup(self, name: str, key: bytes) -> bytes | None:
         """Return the value of *key* in map *name*, or None."""

@@ -213,6 +213,18 @@ class Loader:
             count(name, UNKNOWN, number)
         return losses
 
+    def maps(self) -> dict[str, tuple[int | None, int]]:
+        """Return how full the maps are, by tuner and map: ``tcp_buffer.last_sent``.
+
+        See ``BpfObject.usage``; the ring buffer, shared by all, is ``events``.
+        """
+        found: dict[str, tuple[int | None, int]] = {}
+        for source in self._sources.values():
+            for name, usage in source.object.usage().items():
+                shared = name == "events"
+                found[name if shared else f"{source.tuner.name}.{name}"] = usage
+        return found
+
     # --- on demand -----------------------------------------------------------------
 
     def iterate(self, tuner: Tuner, program: str) -> bytes:

@@ -1,0 +1,209 @@
+"""The methods that change something: for root and the group ``bpftune``."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from bpftune import pauses
+from bpftune.control.errors import answered
+from bpftune.control.view import is_called
+from bpftune.kernel.errors import KernelError
+from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable
+from bpftune.records import Record, as_json
+from bpftune.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bpftune.advice import Advice
+    from bpftune.control.about import About
+    from bpftune.control.notes import Notes
+    from bpftune.control.reading import Reading
+    from bpftune.control.view import Shape
+    from bpftune.daemon import Daemon
+    from bpftune.ledger import Entry
+    from bpftune.model import Tuner, Value
+
+
+def words(value: Value) -> str:
+    """Return a value as sysctl(8) shows it."""
+    return " ".join(map(str, value))
+
+
+class Changing:
+    """Does what trusted clients ask of *daemon*."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        about: About,
+        notes: Notes,
+        looks: Reading,
+        ignored_path: Path,
+    ) -> None:
+        """Keep what is ignored at *ignored_path*."""
+        self._daemon = daemon
+        self._about = about
+        self._notes = notes
+        self._looks = looks
+        self._ignored_path = ignored_path
+
+    # --- advice ------------------------------------------------------------------
+
+    def apply(self, id: str) -> Iterator[Shape | None]:  # noqa: A002 - the interface's
+        """Answer Apply: do what was advised, if all is as it was then."""
+        book = self._notes.book
+        book.keep(self._looks.holds)
+        advice = book.get(id)
+        if advice is None:
+            raise answered("NoSuch", f"advice {printable(id)}")
+        entry = self._entry_for(advice)
+        changed = self._daemon.reconciler.compare(entry)
+        if changed is not None or entry.expected != advice.old:
+            now = entry.expected if changed is None else changed.new
+            raise answered(
+                "Refused", f"{advice.tunable} is {words(now)} now, not as it was"
+            )
+        change = Change(
+            entry.tunable,
+            advice.new,
+            f"the admin applied {advice.id}: {advice.why}",
+            sockets=advice.sockets,
+        )
+        with self._notes.catching() as told:
+            refused = self._daemon.carrier.change(
+                change, self._facts(entry.netns), by_admin=True
+            )
+            if isinstance(refused, Rejected):
+                raise answered("Refused", refused.reason)
+            why = "the admin's decision, not measured"
+            self._daemon.carrier.keep(
+                Keep(entry.tunable, why, proved=False), entry.netns.cookie
+            )
+        book.drop(advice.id)
+        record = next(one for one in told if one.record == "change")
+        yield {"record": json.loads(as_json(record, time.time()))}
+
+    def _entry_for(self, advice: Advice) -> Entry:
+        """Return the ledger's entry; one that no tuner asked for is made."""
+        daemon, cookie = self._daemon, advice.netns.cookie
+        for known in daemon.ledger.of(cookie).values():
+            if known.tunable.name == advice.tunable:
+                return known
+        owner = next((t for t in daemon.tuners if t.name == advice.tuner), None)
+        entry = None
+        if owner is not None:
+            tunable = Tunable(advice.tunable)
+            entry = daemon.reconciler.meet(owner, cookie, tunable)
+        if entry is None:
+            raise answered("Refused", f"{advice.tunable} is not there any more")
+        return entry
+
+    def _facts(self, netns: Netns) -> Facts:
+        memory = self._daemon.machine.memory()
+        return Facts(netns, self._daemon.clock(), {}, {}, frozenset(), memory)
+
+    def ignore(self, id: str) -> Iterator[Shape | None]:  # noqa: A002 - the interface's
+        """Answer Ignore: the advice is listed, and told no more."""
+        if not self._notes.book.ignore(id):
+            raise answered("NoSuch", f"advice {printable(id)}")
+        try:
+            self._notes.book.save(self._ignored_path)
+        except OSError as error:
+            where = self._ignored_path
+            why = f"ignored until the daemon stops: {where}: {error.strerror}"
+            self._daemon.tell(Record("degraded", why))
+        yield {}
+
+    # --- pauses ------------------------------------------------------------------
+
+    def pause(self, what: str | None = None) -> Iterator[Shape | None]:
+        """Answer Pause: trials under way are taken back, then nothing changes."""
+        carrier, ledger = self._daemon.carrier, self._daemon.ledger
+        name = pauses.EVERYTHING if what is None else self._name(what)
+        try:
+            carrier.pauses.pause(name)
+        except pauses.TooManyError as error:
+            raise answered("Refused", str(error)) from error
+        on_trial = [
+            (entry, entry.expected)
+            for entry in ledger
+            if entry.trial is not None
+            and not entry.yielded
+            and carrier.pauses.cover(entry)
+        ]
+        carrier.settle(None, pauses.WHY, carrier.pauses.cover)
+        self._daemon.tell(Record("paused", f"{name}, by the admin, until resumed"))
+        for entry, value in on_trial:  # the tuner must not go on measuring
+            self._tell_owner(entry, value)
+            yield None
+        yield {"paused": carrier.pauses.names()}
+
+    def _tell_owner(self, entry: Entry, value: Value) -> None:
+        refused = Rejected(entry.netns.cookie, entry.tunable, value, pauses.WHY)
+        owner = self._owner(entry)
+        if owner is not None:
+            self._daemon.handle(owner, refused)
+
+    def _owner(self, entry: Entry) -> Tuner | None:
+        return next((t for t in self._daemon.tuners if t.name == entry.tuner), None)
+
+    def resume(self, what: str | None = None) -> Iterator[Shape | None]:
+        """Answer Resume."""
+        paused = self._daemon.carrier.pauses
+        was = paused.names()
+        known = paused.resume(what)
+        if not known and what is not None:
+            known = paused.resume(self._name(what))
+        if not known:
+            raise answered("NoSuch", f"{printable(what or '')} is not paused")
+        for name in sorted({*was} - {*paused.names()}):
+            self._daemon.tell(Record("resumed", f"{name}, by the admin"))
+        yield {"paused": paused.names()}
+
+    def _name(self, what: str) -> str:
+        """Return the name under which *what* is paused. Raises NoSuch."""
+        for tuner in self._about.tuners:
+            if what == tuner.name or any(what == one.name for one in tuner.tunables):
+                return what
+        return printable(str(self._netns(what)))
+
+    def _netns(self, name: str) -> Netns:
+        """Return the namespace that *name* stands for. Raises NoSuch."""
+        namespaces = self._daemon.machine.namespaces
+        known = (entry.netns for entry in self._daemon.ledger)
+        for netns in (namespaces.host, *known, *namespaces.everywhere()):
+            if is_called(netns, name):
+                return netns
+        raise answered("NoSuch", f"tuner, tunable or namespace {printable(name)}")
+
+    # --- back from the admin -------------------------------------------------------
+
+    def adopt(self, tunable: str, netns: str | None = None) -> Iterator[Shape | None]:
+        """Answer Adopt: what is the admin's, there or everywhere, is ours to tune."""
+        daemon = self._daemon
+        cookie = None if netns is None else self._netns(netns).cookie
+        theirs = [
+            entry
+            for entry in daemon.ledger
+            if entry.tunable.name == tunable
+            and entry.yielded
+            and cookie in (None, entry.netns.cookie)
+        ]
+        if not theirs:
+            raise answered("NoSuch", f"{printable(tunable)} that is the admin's")
+        adopted = []
+        for entry in theirs:
+            try:
+                now = daemon.machine.sysctls.read(entry.netns.cookie, tunable)
+            except KernelError:
+                continue  # a namespace that is gone is noticed elsewhere
+            daemon.carrier.adopt(entry, now)
+            adopted.append(self._looks.shape(entry))
+            yield None
+        if not adopted:
+            raise answered("NoSuch", f"{printable(tunable)} in a namespace that lives")
+        yield {"tunables": adopted}

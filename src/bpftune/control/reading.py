@@ -1,0 +1,227 @@
+"""The methods that only look: for everybody."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bpftune.control import past
+from bpftune.control.errors import answered
+from bpftune.control.measures import families
+from bpftune.control.view import Shape, netns_shape, tunable_shape, tuner_shape
+from bpftune.kernel import process
+from bpftune.kernel.errors import KernelError
+from bpftune.metrics import render
+from bpftune.text import one_line, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bpftune.advice import Advice
+    from bpftune.control.about import About
+    from bpftune.control.notes import Notes
+    from bpftune.daemon import Daemon
+    from bpftune.ledger import Entry
+
+AT_ONCE = 64
+"""So many entries are looked at before the daemon may go on."""
+
+
+class Reading:
+    """Answers what is asked about *daemon*."""
+
+    def __init__(
+        self, daemon: Daemon, about: About, notes: Notes, state_dir: Path
+    ) -> None:
+        """Answer about *daemon*, which was started as *about* says."""
+        self._daemon = daemon
+        self._about = about
+        self._notes = notes
+        self._state_dir = state_dir
+        self._maps_bytes: int | None = None
+
+    def _is_paused(self, entry: Entry) -> bool:
+        return self._daemon.carrier.pauses.cover(entry)
+
+    def shape(self, entry: Entry) -> Shape:
+        """Return one tunable as the interface has it."""
+        undo = None
+        if entry.ours:
+            carrier = self._daemon.carrier
+            undo = carrier.by_hand(entry.netns, entry.tunable, entry.found)
+        return tunable_shape(entry, paused=self._is_paused(entry), undo=undo)
+
+    def tuners(self) -> list[Shape]:
+        """Return all tuners that were found."""
+        daemon = self._daemon
+        return [
+            tuner_shape(
+                tuner,
+                daemon.machine.verdicts.get(tuner.name, []),
+                runs=tuner in daemon.tuners,
+                paused=daemon.carrier.pauses.cover_tuner(tuner.name),
+                off=daemon.off.get(tuner.name),
+            )
+            for tuner in self._about.tuners
+        ]
+
+    def cost(self) -> Shape:
+        """Return what the daemon itself costs."""
+        if self._maps_bytes is None:  # they are as large as they will ever be
+            self._maps_bytes = process.maps_bytes()
+        return {
+            "rss_bytes": process.rss_bytes(),
+            "cpu_s": process.cpu_seconds(),
+            "wakeups": self._about.wakeups,
+            "maps_bytes": self._maps_bytes,
+        }
+
+    def status(self) -> Iterator[Shape | None]:
+        """Answer Status."""
+        daemon, about = self._daemon, self._about
+        in_force, yielded = [], []
+        for number, entry in enumerate(daemon.ledger):
+            if entry.ours:
+                in_force.append(self.shape(entry))
+            elif entry.yielded:
+                yielded.append(self.shape(entry))
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield None
+        yield {
+            "version": about.version,
+            "pid": os.getpid(),
+            "mode": about.mode,
+            "started": about.started,
+            "uptime_s": round(daemon.clock() - about.started_s, 3),
+            "tuners": self.tuners(),
+            "in_force": in_force,
+            "yielded": yielded,
+            "paused": daemon.carrier.pauses.names(),
+            "netns_tracked": len(daemon.ledger),
+            "events": daemon.received.total(),
+            "lost": [
+                {"cause": one_line(cause), "count": count}
+                for cause, count in sorted(daemon.losses().items())
+            ],
+            "cost": self.cost(),
+            "advice": sum(not one.ignored for one in self._advice()),
+        }
+
+    def tunables(self) -> Iterator[Shape | None]:
+        """Answer Tunables."""
+        found = []
+        for number, entry in enumerate(self._daemon.ledger):
+            found.append(self.shape(entry))
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield None
+        yield {"tunables": found}
+
+    def verify(self) -> Iterator[Shape | None]:
+        """Answer Verify: read again what should be in force."""
+        drift: list[Shape] = []
+        daemon, checked = self._daemon, 0
+        for entry in daemon.ledger.in_force():
+            try:
+                changed = daemon.reconciler.compare(entry)
+            except KernelError:
+                continue  # a namespace that is gone is noticed elsewhere
+            checked += 1
+            if changed is not None:
+                seen = daemon.agenda.write_of(entry.netns.cookie, entry.tunable.name)
+                by = None
+                if seen is not None:
+                    by = f"uid {seen.uid} ({printable(seen.comm)})"
+                drift.append(
+                    {
+                        "tunable": entry.tunable.name,
+                        "netns": netns_shape(entry.netns),
+                        "expected": list(entry.expected),
+                        "now": list(changed.new),
+                        "by": by,
+                    }
+                )
+            if checked % AT_ONCE == 0:
+                yield None
+        yield {"checked": checked, "drift": drift}
+
+    # --- advice --------------------------------------------------------------------
+
+    def holds(self, advice: Advice) -> bool:
+        """Tell whether *advice* is about what is still there, as far as is known."""
+        mine = self._daemon.ledger.of(advice.netns.cookie)
+        values = {entry.tunable.name: entry.expected for entry in mine.values()}
+        return bool(mine) and values.get(advice.tunable, advice.old) == advice.old
+
+    def _advice(self) -> list[Advice]:
+        self._notes.book.keep(self.holds)
+        return self._notes.book.all()
+
+    def advise(self) -> Iterator[Shape | None]:
+        """Answer Advise."""
+        yield {
+            "advice": [
+                {
+                    "id": one.id,
+                    "tuner": one.tuner,
+                    "tunable": one.tunable,
+                    "netns": netns_shape(one.netns),
+                    "old": list(one.old),
+                    "new": list(one.new),
+                    "why": one_line(one.why),
+                    "do": one_line(one.do),
+                    "ignored": one.ignored,
+                }
+                for one in self._advice()
+            ]
+        }
+
+    # --- metrics -------------------------------------------------------------------
+
+    def metrics_text(self) -> str:
+        """Return all metrics as OpenMetrics text."""
+        tally = self._notes.tally
+        return render(families(self._daemon, self._about, self, tally))
+
+    def metrics(self) -> Iterator[Shape | None]:
+        """Answer Metrics."""
+        yield {"text": self.metrics_text()}
+
+    # --- the past ------------------------------------------------------------------
+
+    def history(
+        self,
+        since: str | None = None,
+        tunable: str | None = None,
+        netns: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Shape | None]:
+        """Answer History: the last of the records that are asked for."""
+        wanted = past.Wanted(since, tunable, netns, limit)
+        wanted.check()
+        most = past.USUAL_RECORDS if limit is None else limit
+        for records in past.read(self._state_dir, wanted.matches, most):
+            yield None if records is None else {"records": records}
+
+    def explain(self, about: str) -> Iterator[Shape | None]:
+        """Answer Explain: all that is known of a change, tunable or destination."""
+        tunables: list[Shape] = []
+        for number, entry in enumerate(self._daemon.ledger):
+            if about in (entry.tunable.name, entry.change_id):
+                tunables.append(self.shape(entry))
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield None
+        learned = list(map(one_line, self._learned(about)))
+        tells = past.concerns(about)
+        for records in past.read(self._state_dir, tells, past.USUAL_RECORDS):
+            if records is None:
+                yield None
+                continue
+            if not (records or tunables or learned):
+                raise answered("NoSuch", f"record of {printable(about)}")
+            yield {"records": records, "tunables": tunables, "learned": learned}
+
+    def _learned(self, about: str) -> list[str]:
+        """Return sentences about what earlier trials taught."""
+        del about
+        return []

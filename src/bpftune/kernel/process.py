@@ -1,0 +1,43 @@
+"""What this process costs: memory, processor time, memory of its BPF maps."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+SELF = Path("/proc/self")
+
+
+def rss_bytes(proc: Path = SELF) -> int:
+    """Return the resident memory, from ``/proc/self/statm``; see proc(5)."""
+    pages = int((proc / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def cpu_seconds() -> float:
+    """Return the processor time, user and system, since the start."""
+    return time.process_time()
+
+
+def open_files(proc: Path = SELF) -> int:
+    """Return how many descriptors are open."""
+    return len(list((proc / "fd").iterdir()))
+
+
+def maps_bytes(proc: Path = SELF) -> int | None:
+    """Return the memory of the BPF maps that are held; None if it is not told.
+
+    ``memlock`` in the fdinfo of a map is ``bpf_map_memory_usage()`` since Linux
+    6.4, and an estimate before.
+    """
+    found: dict[str, int] = {}
+    for file in (proc / "fdinfo").iterdir():
+        try:
+            text = file.read_text()
+        except OSError:
+            continue  # it was closed meanwhile
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        if "map_id" in fields and "map_type" in fields and "memlock" in fields:
+            found[fields["map_id"].strip()] = int(fields["memlock"])
+    return sum(found.values()) if found else None
