@@ -53,10 +53,13 @@ def tale(about: str, answer: Reply) -> str:
         lines += [_title(change, records[0]), ""]
         for record in records:
             lines += _step(record)
+        # With a daemon the way back is told once, at the end.
+        if not answer["tunables"]:
+            lines += _undo(records[-1])
         lines.append("")
     lines += _now(answer["tunables"])
     for told in answer["learned"]:
-        lines += wrapped(coloured("Learned  ", BOLD), told, 9)
+        lines += _labelled("Learned", told)
     if not answer["records"]:
         lines.insert(0, f"Nothing was changed yet: {one_line(about)}")
     return "\n".join(lines).rstrip()
@@ -107,9 +110,16 @@ def _step(record: Told) -> list[str]:
         more("why", str(record["why"]))
     for label, text in _measured(record):
         more(label, text)
-    if record.get("undo"):
-        more("do" if kind == "advice" else "undo", str(record["undo"]))
     return lines
+
+
+def _undo(record: Told) -> list[str]:
+    """Return how to undo, or do, what *record* tells by hand."""
+    if not record.get("undo"):
+        return []
+    label = "do" if record.get("record") == "advice" else "undo"
+    head = f"{' ' * _MARGIN}{label:<{_LABEL}}"
+    return wrapped(head, str(record["undo"]), len(head))
 
 
 def _measured(record: Told) -> list[tuple[str, str]]:
@@ -145,9 +155,10 @@ def _facts(facts: object) -> str:
 
 
 def _now(tunables: list[Told]) -> list[str]:
-    """Return how it stands, and how to undo it."""
-    lines = []
-    for one in tunables:
+    """Return how it stands, and how to undo it; where nothing is ours, only that."""
+    lines: list[str] = []
+    told = [one for one in tunables if one["state"] != "found" or one["changes"]]
+    for one in told:
         what, found, now = move(one["tunable"], one["found"], one["expected"])
         state = {
             "found": f"as found, {whole(one['found'])}",
@@ -156,13 +167,22 @@ def _now(tunables: list[Told]) -> list[str]:
             "yielded": f"the admin's, {whole(one['expected'])}",
             "paused": f"paused at {now}, found at {found}",
         }.get(one["state"], one["state"])
-        place = where(one["netns"])
-        at = "on the host" if place == "host" else f"in netns {place}"
-        head = coloured("Now      ", BOLD)
-        changes = counted(one["changes"], "write")
-        lines += wrapped(head, f"{what} {at}: {state} ({changes})", 9)
+        writes = f" ({counted(one['changes'], 'write')})" if one["changes"] else ""
+        lines += _labelled("Now", f"{what} {_at(one)}: {state}{writes}")
         if one["undo"] and value_of(one["expected"]) != value_of(one["found"]):
-            head = coloured("Undo     ", BOLD)
             verb = f"bpftune rollback {one['change']}, or by hand: "
-            lines += wrapped(head, (verb if one["change"] else "") + one["undo"], 9)
+            lines += _labelled("Undo", (verb if one["change"] else "") + one["undo"])
+    others = len(tunables) - len(told)
+    if others:
+        where_else = counted(others, "other namespace" if told else "namespace")
+        lines += _labelled("Now", f"as it was found in {where_else}")
     return lines
+
+
+def _at(one: Told) -> str:
+    place = where(one["netns"])
+    return "on the host" if place == "host" else f"in netns {place}"
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    return wrapped(coloured(f"{label:<9}", BOLD), text, 9)

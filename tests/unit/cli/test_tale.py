@@ -23,7 +23,6 @@ def test_a_change_is_told_from_what_was_seen_to_how_it_is_undone() -> None:
         "tried tcp_wmem max 4 MiB -> 8 MiB",
         "why 3 of 4 sockets to 203.0.113.0/24 were held back by it",
         "seen destination 203.0.113.0/24, sockets 4, rate 38.1 Mbit/s, srtt",
-        "undo sysctl -w net.ipv4.tcp_wmem='4096 16384 4194304'",
         "kept tcp_wmem max 4 MiB -> 8 MiB",
         "why goodput rose +56%",
         "proved yes: before and after were compared, not randomised",
@@ -72,7 +71,7 @@ def test_changes_stay_apart_and_who_set_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("found", "as found, 4096 16384 4194304"),
+        ("found", "as found, 4096 16384 4194304 (1 write)"),
         ("trial", "8 MiB on trial, found at 4 MiB"),
         ("yielded", "the admin's, 4096 16384 8388608"),
         ("paused", "paused at 8 MiB"),
@@ -83,6 +82,22 @@ def test_how_it_stands_now(state: str, words: str) -> None:
     told = lines_of(tunables=[{**TUNABLE, "state": state}])
     assert told[0] == "Nothing was changed yet: c17"
     assert words in told[1]
+
+
+def test_where_nothing_happened_is_only_counted() -> None:
+    untouched = {**TUNABLE, "state": "found", "changes": 0}
+    told = lines_of(CHANGE, tunables=[untouched, TUNABLE, untouched])
+    assert told[-1] == "Now as it was found in 2 other namespaces"
+    assert lines_of(tunables=[untouched])[-1] == "Now as it was found in 1 namespace"
+
+
+def test_without_a_daemon_the_last_record_tells_how_to_undo() -> None:
+    told = lines_of(CHANGE, KEPT)
+    undo = "undo sysctl -w net.ipv4.tcp_wmem='4096 16384 4194304'"
+    assert told.index(undo) > told.index("why goodput rose +56%")
+    assert told.count(undo) == 1
+    advice = record("advice", undo="sysctl -w x='1'")
+    assert lines_of(advice)[-1] == "do sysctl -w x='1'"
 
 
 def test_nothing_in_a_record_acts_upon_a_terminal() -> None:
