@@ -188,7 +188,7 @@ def _refused(error: str, parameters: Reply) -> CommandError:
     text = one_line(str(told))
     match kind:
         case "NoSuch":
-            return NoSuchError(f"nothing is known of {text}", "see bpftune status")
+            return NoSuchError(f"there is no {text}", "see bpftune status")
         case "NotPermitted":
             return CommandError(text, "try it as root", ExitCode.NOT_PERMITTED)
         case "Refused":

@@ -42,7 +42,7 @@ def status(*, json: bool = False) -> int:
     say()
     say_table(
         ("TUNER", "STATE", "WHAT IT DOES"),
-        [(one["name"], one["state"], one["why"] or one["summary"]) for one in tuners],
+        [(one["name"], one["state"], _about(one)) for one in tuners],
     )
     say()
     _say_values(answer)
@@ -71,6 +71,12 @@ def _say_values(answer: Reply) -> None:
         many = counted(answer["advice"], "piece of advice", "pieces of advice")
         say(f"{many}: bpftune advise")
     say()
+
+
+def _about(tuner: dict[str, Any]) -> str:
+    """Return what a tuner does, or why it does not."""
+    broken = tuner["state"] in BROKEN
+    return str((tuner["why"] if broken else None) or tuner["summary"])
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -125,6 +131,8 @@ def verify(*, json: bool = False) -> int:
             ],
         )
         say("bpftune leaves these to whoever set them.")
-    else:
+    elif answer["checked"]:
         say(f"{counted(answer['checked'], 'value')} checked, all as expected.")
+    else:
+        say("Nothing of bpftune's is in force, so there is nothing to check.")
     return code

@@ -57,7 +57,12 @@ def test_a_path_that_is_no_socket_address_is_told(
         ("io.bpftune.NotPermitted", {"why": "root only"}, 4, "root only"),
         ("io.bpftune.Refused", {"why": "it is the admin's"}, 4, "the admin's"),
         ("io.bpftune.Busy", {"why": "a trial is under way"}, 1, "under way"),
-        ("io.bpftune.NoSuch", {"what": "c99"}, 1, "nothing is known of c99"),
+        (
+            "io.bpftune.NoSuch",
+            {"what": "record of c99"},
+            1,
+            "there is no record of c99",
+        ),
         ("org.varlink.service.MethodNotFound", {"method": "x"}, 1, "another version"),
         ("io.odd.\x1b[31mOdd", {}, 1, r"\x1b[31mOdd"),
     ],

@@ -121,9 +121,9 @@ def test_explain_asks_the_daemon_first(
 ) -> None:
     assert main(["explain", "c17"]) == 0
     assert "37 of 40" in capsys.readouterr().out
-    daemon.refuse("Explain", "io.bpftune.NoSuch", what="c99")
+    daemon.refuse("Explain", "io.bpftune.NoSuch", what="record of c99")
     assert main(["explain", "c99"]) == ExitCode.FAILED
-    assert "nothing is known of c99" in capsys.readouterr().err
+    assert "there is no record of c99" in capsys.readouterr().err
 
 
 def test_what_a_record_is_about() -> None:
