@@ -38,8 +38,12 @@ class Notifier:
         self._unsent = ""
 
     def ready(self, status: str) -> None:
-        """Tell that the daemon has begun, and in a sentence what it does."""
-        self._tell(f"READY=1\nSTATUS={one_line(status)}")
+        """Tell that the daemon has begun, and in a sentence what it does.
+
+        Told again at each turn until it is heard: systemd waits for it.
+        """
+        text = f"READY=1\nSTATUS={one_line(status)}"
+        self._unsent = "" if self._tell(text) else text
 
     def stopping(self) -> None:
         """Tell that the daemon begins to stop."""
@@ -51,23 +55,22 @@ class Notifier:
         The watchdog hears of it, but not of each of thousands of turns a second.
         """
         now_s = self._clock()
-        if self._unsent:
-            self._tell(self._unsent)
+        if self._unsent and self._tell(self._unsent):
+            self._unsent = ""
         if now_s - self._told_s >= self.watchdog_s / 4:
             self._tell("WATCHDOG=1")
             self._told_s = now_s
         return self._told_s + self.watchdog_s / 2
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str) -> bool:
+        """Send *text*; return whether it went out, or nobody is to be told."""
         if self._socket is None or self._address is None:
-            return
+            return True
         try:
             self._socket.sendto(text.encode(), self._address)
         except OSError:
-            # It restarts, or is too busy: READY=1 is told at the next turn.
-            self._unsent = text
-        else:
-            self._unsent = ""
+            return False  # systemd restarts, or is too busy
+        return True
 
     def close(self) -> None:
         """Close the socket."""

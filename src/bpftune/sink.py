@@ -160,11 +160,14 @@ class Sink:
         why = f"{count} records were not written, for there were too many"
         self._out(Record("lost", why, tuner, extra={"suppressed": count}))
 
-    def _out(self, record: Record) -> None:
+    def _out(self, record: Record, but: _Outlet | None = None) -> None:
+        """Write *record* to all targets, *but* one."""
         record = replace(record, mode=self._mode)
         now_unix = self._wall()
-        troubles = []
+        failing = []
         for outlet in self._outlets:
+            if outlet is but:
+                continue
             if not self._caught_up(outlet, now_unix) or not outlet.target.write(
                 record, now_unix
             ):
@@ -172,10 +175,10 @@ class Sink:
             trouble = outlet.target.trouble
             if trouble and trouble not in self._troubles:
                 self._troubles.add(trouble)
-                troubles.append(trouble)
+                failing.append((outlet, trouble))
         # Told once each, so this ends, whatever fails.
-        for trouble in troubles:
-            self._out(Record("degraded", trouble))
+        for outlet, trouble in failing:
+            self._out(Record("degraded", trouble), outlet)
 
     def _say_missed(self) -> None:
         now_unix = self._wall()

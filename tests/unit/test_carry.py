@@ -314,6 +314,22 @@ def test_what_is_handed_over_is_told_once_and_never_written_again(desk: Desk) ->
     assert len(desk.sysctls.writes) == 1
 
 
+@pytest.mark.parametrize(
+    ("uid", "comm", "by"),
+    [
+        (0, b"sys\x1bctl", {"by_uid": 0, "by_comm": b"sys\x1bctl"}),
+        (None, b"", {}),
+    ],
+)
+def test_who_took_it_is_in_the_record_if_it_was_seen(
+    desk: Desk, uid: int | None, comm: bytes, by: dict[str, object]
+) -> None:
+    desk.change(GROWN)
+    request = Yield(TCP_WMEM, "somebody set it", None, uid, comm)
+    desk.carrier.hand_over(request, HOST.cookie, wmem(5 * MIB))
+    assert desk.last.extra == by
+
+
 def test_handing_over_what_was_never_met_is_nothing(desk: Desk) -> None:
     request = Yield(TCP_WMEM, "somebody set it")
     assert desk.carrier.hand_over(request, RED.cookie, GROWN) is None
