@@ -47,11 +47,11 @@ class Client:
     something else. *watches*: records are sent to it until it goes.
     """
 
-    def __init__(self, connection: socket.socket, now_s: float) -> None:
-        """Take over *connection*."""
+    def __init__(self, connection: socket.socket, peer: Peer, now_s: float) -> None:
+        """Take over *connection*, whose other end is *peer*'s."""
         connection.setblocking(False)
         self.connection = connection
-        self.peer = peer_of(connection)
+        self.peer = peer
         self.job: Iterator[bytes | None] | None = None
         self.watches = False
         self.active_s = now_s

@@ -17,7 +17,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from bpftune.control.access import is_trusted
-from bpftune.control.client import Client, GoneError
+from bpftune.control.client import Client, GoneError, peer_of
 from bpftune.control.framing import Call, CallError, FramingError, error_reply
 from bpftune.control.framing import parse_call as parse
 from bpftune.kernel.errors import KernelError
@@ -60,6 +60,7 @@ class Server:
         service: Service,
         *,
         group: int | None = None,
+        identify: Callable[[socket.socket], Peer] = peer_of,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Listen. A socket file that is there is nobody's: the lock is ours.
@@ -69,6 +70,7 @@ class Server:
         self._path = path
         self._service = service
         self._group = group
+        self._identify = identify
         self._clock = clock
         self._clients: list[Client] = []
         self._selector = selectors.DefaultSelector()
@@ -136,7 +138,7 @@ class Server:
         return min((client.due_s for client in self._clients), default=inf)
 
     def send_to_watchers(self, message: Callable[[bool], bytes]) -> None:
-        """Send a record to all who watch; *message* is asked for it: for the trusted?"""
+        """Send a record to all who watch: *message* of whether they are trusted."""
         for client in [one for one in self._clients if one.watches]:
             data = message(self._is_trusted(client.peer))
             self._guard(client, client.send, data, self._clock())
@@ -170,7 +172,7 @@ class Server:
             except OSError:  # nobody, or gone again, or no descriptor is left
                 return
             try:
-                client = Client(connection, now_s)
+                client = Client(connection, self._identify(connection), now_s)
             except OSError:
                 connection.close()
                 continue
@@ -182,20 +184,17 @@ class Server:
     def _make_room(self) -> None:
         """Send one away: of whoever has most connections, the one idle longest.
 
-        Those who may change things stay as long as there are others.
+        Users are told apart only among those who are not trusted, and half of the
+        places are for those who are: one person may have thousands of user ids.
         """
-        count = Counter(client.peer.uid for client in self._clients)
+        crowd = [one for one in self._clients if self._is_trusted(one.peer)]
+        if len(crowd) <= MOST_CLIENTS // 2:
+            others = [one for one in self._clients if one not in crowd]
+            held = Counter(one.peer.uid for one in others)
+            most = max(held.values())
+            crowd = [one for one in others if held[one.peer.uid] == most]
         self.cut_off["too many"] += 1
-        self._drop(
-            min(
-                self._clients,
-                key=lambda one: (
-                    self._is_trusted(one.peer),
-                    -count[one.peer.uid],
-                    one.active_s,
-                ),
-            )
-        )
+        self._drop(min(crowd, key=lambda one: one.active_s))
 
     def _end_late(self, now_s: float) -> None:
         for client in [one for one in self._clients if one.due_s <= now_s]:

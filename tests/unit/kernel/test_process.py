@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bpftune.kernel import process
+
+MIB = 1 << 20
+
+
+def test_memory_is_what_the_kernel_says() -> None:
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS"))
+    kib = int(line.split()[1])
+    assert abs(process.rss_bytes() - kib * 1024) < 4 * MIB
+
+
+def test_counts_pages_of_the_size_that_they_have(tmp_path: Path) -> None:
+    (tmp_path / "statm").write_text("5000 1234 200 1 0 900 0\n")
+    assert process.rss_bytes(tmp_path) == 1234 * os.sysconf("SC_PAGESIZE")
+
+
+def test_processor_time_grows_with_work() -> None:
+    before = process.cpu_seconds()
+    while process.cpu_seconds() < before + 0.01:
+        sum(range(1000))
+    assert process.cpu_seconds() > before
+
+
+def test_counts_descriptors() -> None:
+    before = process.open_files()
+    fd = os.open("/dev/null", os.O_RDONLY)
+    assert process.open_files() == before + 1
+    os.close(fd)
+
+
+def test_adds_up_each_map_once(tmp_path: Path) -> None:
+    files = tmp_path / "fdinfo"
+    files.mkdir()
+    map_text = "pos:\t0\nmap_type:\t1\nmemlock:\t{}\nmap_id:\t{}\n"
+    (files / "3").write_text(map_text.format(4096, 7))
+    (files / "4").write_text(map_text.format(4096, 7))
+    (files / "5").write_text(map_text.format(100, 8))
+    (files / "6").write_text("pos:\t0\nprog_type:\t2\nmemlock:\t999\nprog_id:\t1\n")
+    (files / "7").write_text("link_type:\titer\nmap_id:\t8\n")
+    (files / "8").write_text("nothing\n")
+    assert process.maps_bytes(tmp_path) == 4196
+
+
+def test_no_map_is_no_number(tmp_path: Path) -> None:
+    (tmp_path / "fdinfo").mkdir()
+    assert process.maps_bytes(tmp_path) is None
