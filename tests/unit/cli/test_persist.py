@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.cli.served import HOST, STATUS, TUNABLE, WEB, YIELDED, Served
 
@@ -50,8 +50,10 @@ def test_what_a_reboot_applied_stays_unless_it_is_the_admins_now() -> None:
         st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=3).map(
             lambda numbers: " ".join(map(str, numbers))
         ),
+        max_size=4,
     )
 )
+@settings(max_examples=25)
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, str]
 ) -> None:
