@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
+LARGEST = 1e18
+"""Beyond this a number in JSON is no measurement, and not worth words."""
+
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 # Words of evidence whose number has a unit, by the end of the name.
 _UNITS = (
+    ("_error_nats", lambda number: f"± {math.expm1(2 * min(number, 40)):.0%}"),
     ("_nats", lambda number: f"{math.expm1(min(number, 99)):+.0%}"),
     ("bytes_per_s", rate_words),
     ("_bytes", lambda number: size_words(round(number))),
@@ -111,7 +115,7 @@ def evidence(name: str, found: object) -> str:
             text = f"{words} {' '.join(map(str, found))}"
         case bool():
             text = words if found else f"not {words}"
-        case int() | float():
+        case int() | float() if abs(found) < LARGEST:
             text = _with_unit(name, found)
         case _:
             text = f"{words} {found}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bpftune.cli.client import DaemonMissingError, NoSuchError, Reply, call, escaped
 from bpftune.cli.errors import CommandError, ExitCode
+from bpftune.cli.measured import destination
 from bpftune.cli.names import moment
 from bpftune.cli.sentences import local_time, sentence
 from bpftune.cli.tale import tale
@@ -84,9 +85,8 @@ def _explained_from_file(about: str) -> Reply:
 
 def is_about(record: Told, about: str) -> bool:
     """Tell whether *record* belongs to a change, a tunable or a destination."""
-    evidence: Any = record.get("evidence")
-    told = evidence.get("destination") if isinstance(evidence, dict) else None
-    return about in (record.get("change"), record.get("tunable"), told)
+    named = (record.get("change"), record.get("tunable"), destination(record))
+    return about in named
 
 
 def _from_file(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bpftune.cli.measured import measured
 from bpftune.cli.sentences import (
     counted,
-    evidence,
     local_time,
     move,
     value_of,
@@ -42,8 +42,6 @@ HAPPENED = {
 _COLOURS = {"change": YELLOW, "kept": GREEN}
 _MARGIN = 21  # of a time and two blanks
 _LABEL = 11
-_SHOWN_APART = frozenset({"randomised"})
-_APART = ("predicted", "before", "after", "verdict")
 
 
 def tale(about: str, answer: Reply) -> str:
@@ -108,8 +106,10 @@ def _step(record: Told) -> list[str]:
 
     if record.get("why"):
         more("why", str(record["why"]))
-    for label, text in _measured(record):
+    for label, text in measured(record):
         more(label, text)
+    if record.get("by_comm") or record.get("by_uid") is not None:
+        more("by", f"{record.get('by_comm') or '?'}, uid {record.get('by_uid')}")
     return lines
 
 
@@ -118,40 +118,8 @@ def _undo(record: Told) -> list[str]:
     if not record.get("undo"):
         return []
     label = "do" if record.get("record") == "advice" else "undo"
-    head = f"{' ' * _MARGIN}{label:<{_LABEL}}"
-    return wrapped(head, str(record["undo"]), len(head))
-
-
-def _measured(record: Told) -> list[tuple[str, str]]:
-    """Return what a record predicts and has measured, as labels and words."""
-    told: list[tuple[str, str]] = []
-    facts: Any = record.get("evidence")
-    if isinstance(facts, dict):
-        plain = {k: v for k, v in facts.items() if k not in _SHOWN_APART}
-        apart = [name for name in _APART if name in plain]
-        told.extend((label, _facts(plain.pop(label))) for label in apart)
-        if plain:
-            told.insert(0, ("seen", _facts(plain)))
-    if record.get("record") == "kept":
-        proved = bool(record.get("proved"))
-        how = ""
-        if isinstance(facts, dict) and "randomised" in facts:
-            how = (
-                ", in random order"
-                if facts["randomised"]
-                else ": before and after were compared, not randomised"
-            )
-        told.append(("proved", ("yes" if proved else "no") + how))
-    if record.get("by_comm") or record.get("by_uid") is not None:
-        by = record.get("by_comm") or "?"
-        told.append(("by", one_line(f"{by}, uid {record.get('by_uid')}")))
-    return told
-
-
-def _facts(facts: object) -> str:
-    if isinstance(facts, dict):
-        return ", ".join(evidence(str(name), facts[name]) for name in facts)
-    return one_line(str(facts))
+    # Whole, so that it can be copied.
+    return [f"{' ' * _MARGIN}{label:<{_LABEL}}{one_line(str(record['undo']))}"]
 
 
 def _now(tunables: list[Told]) -> list[str]:
@@ -170,8 +138,11 @@ def _now(tunables: list[Told]) -> list[str]:
         writes = f" ({counted(one['changes'], 'write')})" if one["changes"] else ""
         lines += _labelled("Now", f"{what} {_at(one)}: {state}{writes}")
         if one["undo"] and value_of(one["expected"]) != value_of(one["found"]):
-            verb = f"bpftune rollback {one['change']}, or by hand: "
-            lines += _labelled("Undo", (verb if one["change"] else "") + one["undo"])
+            label = coloured(f"{'Undo':<9}", BOLD)
+            if one["change"]:
+                lines.append(f"{label}bpftune rollback {one['change']}")
+                label = "by hand  "
+            lines.append(f"{label}{one_line(one['undo'])}")
     others = len(tunables) - len(told)
     if others:
         where_else = counted(others, "other namespace" if told else "namespace")

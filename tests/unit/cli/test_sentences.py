@@ -92,6 +92,8 @@ def test_only_what_differs_of_a_value_is_told() -> None:
         ("sizes", [1, 2], "sizes 1 2"),
         ("destination", "203.0.113.0/24", "destination 203.0.113.0/24"),
         ("odd", None, "odd unknown"),
+        ("x_us", 10**400, f"x us 1{'0' * 400}"),
+        ("x_us", float("nan"), "x us nan"),
         ("evil\n", "\x1b", r"evil\x0a \x1b"),
     ],
 )
