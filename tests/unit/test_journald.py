@@ -12,6 +12,7 @@ from bpftune.kinds import KINDS
 from bpftune.model import Netns, NetnsCookie
 from bpftune.records import Record, as_line
 from bpftune.sink import Sink
+from tests.unit.any_record import any_record
 from tests.unit.receivers import Receiver, parse_entry
 
 YIELDED = Record(
@@ -81,6 +82,16 @@ def test_a_kind_that_is_not_known_is_told_all_the_same(path: Path) -> None:
     entry = written(path, Record("of the future", "why"))
     assert entry["MESSAGE"] == b"bpftune of the future: why"
     assert "MESSAGE_ID" not in entry
+
+
+@given(any_record)
+def test_any_record_is_an_entry_of_printable_fields(record: Record) -> None:
+    entry = parse_entry(encode(fields(record)))
+    assert entry.keys() >= {"MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"}
+    for value in entry.values():
+        assert value.decode().isprintable()
+    if "BPFTUNE_EVIDENCE" in entry:
+        json.loads(entry["BPFTUNE_EVIDENCE"], parse_constant=pytest.fail)
 
 
 names = st.from_regex(r"\A[A-Z][A-Z0-9_]{0,20}\Z")
