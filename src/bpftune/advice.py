@@ -149,7 +149,7 @@ class Book:
         try:
             with path.open("rb") as file:
                 data = file.read(MOST_FILE_BYTES + 1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise InvalidFileError(f"{path}: {error.strerror}") from error

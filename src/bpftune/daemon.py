@@ -11,8 +11,10 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
+from bpftune.adoption import Adoption
 from bpftune.agenda import MINUTE_S, Looking
 from bpftune.dispatch import SYSCTL, Dispatcher
+from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.looks import Looks
@@ -23,12 +25,15 @@ from bpftune.model import (
     Survey,
     Tuner,
     Woken,
+    Yielded,
 )
 from bpftune.records import Record
+from bpftune.rollback import SET, Selection, Step, carry_out, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bpftune.journal import Journal
     from bpftune.machine import Machine
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
@@ -47,18 +52,33 @@ class Daemon(Dispatcher):
         observe: bool = False,
         only_netns: str = "",
         clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
+        earlier: Replayed | None = None,
+        serial: int = 0,
     ) -> None:
-        """See ``Dispatcher``."""
+        """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest."""
+        self._earlier = earlier or Replayed()
         super().__init__(
-            machine, tuners, tell, observe=observe, only_netns=only_netns, clock=clock
+            machine,
+            tuners,
+            tell,
+            observe=observe,
+            only_netns=only_netns,
+            clock=clock,
+            journal=journal,
+            serial=max(serial, self._earlier.serial),
         )
+        self.is_observing = observe
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
         self._next_gone_s = inf
 
     def start(self) -> None:
-        """Respect what the admin's files set, then let the tuners begin."""
+        """Adopt what is in force, respect the admin's files, begin with the tuners."""
+        adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
+        adoption.adopt(self._earlier, self.tuners)
+        self._earlier = Replayed()
         for tuner in list(self.tuners):
             self._begin(tuner, self.machine.namespaces.host.cookie)
         self._handle_pending()
@@ -143,7 +163,10 @@ class Daemon(Dispatcher):
     def _each_minute(self) -> None:
         self._forget_ended()
         self._handle_changes(self._attributed(self.reconciler.some()))
+        self.carrier.settle_doubts()
         self.tell_losses()
+        if self.ledger.trouble:
+            self.tell(Record("degraded", self.ledger.trouble))
 
     def _forget_ended(self) -> None:
         self._next_gone_s = inf
@@ -165,6 +188,31 @@ class Daemon(Dispatcher):
             why = ", ".join(f"{count} events: {cause}" for cause, count in new.items())
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
+
+    def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
+        """Go back to the values found, and leave them so until they are adopted.
+
+        Raises KernelError where nothing may be written.
+        """
+        if self.is_observing and not dry_run:
+            raise KernelError(
+                "observing: nothing is written", "stop it, then bpftune rollback"
+            )
+        steps = plan(
+            [one for one in self.ledger if not self._is_outside(one.netns.cookie)],
+            selection,
+            lambda one: self.machine.sysctls.read(one.netns.cookie, one.tunable.name),
+            self.machine.in_use,
+        )
+        if dry_run:
+            return steps
+        steps = carry_out(steps, self.ledger, self.carrier)
+        for step in steps:
+            entry = self.ledger.get(step.netns.cookie, step.tunable)
+            if step.action == SET and entry is not None:
+                self._let_know(entry, Yielded(step.netns.cookie, step.tunable))
+        self._handle_pending()
+        return steps
 
     def stop(self) -> None:
         """Take back what is on trial, keep the rest and say how to undo it."""

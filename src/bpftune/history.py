@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -187,3 +188,22 @@ def read(
         wanted["since"] = rfc3339(since_unix)
     given = {name: text for name, text in wanted.items() if text is not None}
     return Reading(directory, files, given)
+
+
+_CHANGE = re.compile(rb'"change": "c([0-9]{1,18})"')
+
+
+def last_change(directory: Path, *, files: int = FILES) -> int:
+    """Return the number of the last change told of: 17 for ``c17``, 0 if of none.
+
+    So that the next has an id that no record has. Never raises OSError.
+    """
+    for path in _paths(directory, files):
+        try:
+            with path.open("rb") as lines:
+                found = [int(n) for line in lines for n in _CHANGE.findall(line)]
+        except OSError:
+            continue
+        if found:  # numbers only grow, and so this file has the largest
+            return max(found)
+    return 0

@@ -42,7 +42,7 @@ _PHRASES = {
     "shrunk": "{what}{place} {move}{where}, shrunk: {why}",
     "rejected": "{what}{place} {move}{where} was refused: {why}",
     "yielded": "{what}{where} is the admin's now: {why}",
-    "adopted": "{what} {new}{where} is bpftune's to tune: {why}",
+    "adopted": "{what}{place} {new}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
     "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import selectors
 import signal
@@ -16,49 +15,20 @@ from bpftune.control.about import About
 from bpftune.control.control import Control, read_book
 from bpftune.control.notes import Notes
 from bpftune.daemon import Daemon
-from bpftune.history import History
+from bpftune.history import History, last_change
+from bpftune.journal import NAME, Journal, boot_id, replay
 from bpftune.kernel.errors import KernelError
+from bpftune.lock import lock
 from bpftune.machine import Machine
 from bpftune.notify import Notifier
 from bpftune.paths import run_dir, state_dir
 from bpftune.records import Record
 from bpftune.sink import Sink
 from bpftune.targets import STDERR, choose
-from bpftune.text import printable
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bpftune.model import Tuner
-
-
-class SecondDaemonError(KernelError):
-    """Another daemon runs on this machine."""
-
-
-def lock(directory: Path, stack: ExitStack) -> None:
-    """Take the lock that keeps a second daemon away. Raises KernelError."""
-    try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = stack.enter_context((directory / "lock").open("a+"))
-    except OSError as error:
-        raise KernelError(
-            f"cannot use {directory}: {error.strerror}",
-            "set BPFTUNE_RUN_DIR to a directory that root may write",
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        raise SecondDaemonError(
-            "another bpftune daemon is running on this machine",
-            f"stop it first; process {printable(file.readline(32).strip()) or '?'} "
-            f"holds {directory / 'lock'}",
-        ) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
 
 
 def run(*, observe: bool = False, json: bool = False) -> int:
@@ -72,15 +42,21 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         notifier = stack.enter_context(closing(Notifier()))
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
+        boot = boot_id()
+        earlier = replay(run_dir() / NAME, boot)
+        journal = stack.enter_context(closing(Journal(run_dir() / NAME, boot)))
         tuners, problems = discover()
         machine = stack.enter_context(Machine())
-        notes = Notes(sink.write, read_book(state_dir(), sink.write))
+        notes = Notes(sink.write, read_book(state_dir(), boot, sink.write))
         daemon = Daemon(
             machine,
             machine.load(tuners),
             notes.hear,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
+            journal=journal,
+            earlier=earlier,
+            serial=last_change(state_dir()),
         )
         for problem in problems:
             sink.write(Record("degraded", problem.reason, problem.name))

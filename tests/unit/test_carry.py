@@ -156,7 +156,14 @@ def test_a_refusal_is_told_even_if_nothing_can_be_read_then(desk: Desk) -> None:
     desk.sysctls.refusing = INVALID
     assert isinstance(desk.change(GROWN), Rejected)
     assert desk.entry.expected == FOUND
+    assert desk.entry.intended == GROWN  # for all we know it may be there
+
+    desk.sysctls.unreadable = desk.sysctls.refusing = None
+    assert isinstance(desk.change(wmem(16 * MIB)), Rejected)
+    assert desk.last.why == "nobody knows yet how the last write of it ended"
+    desk.carrier.settle(None, "stopped in mid-trial")
     assert desk.entry.intended is None
+    assert desk.sysctls.writes == []
 
 
 def test_a_namespace_that_ends_before_the_write_gets_nothing_nor_does_the_host(

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from bpftune import pauses
 from bpftune.control.errors import answered
-from bpftune.control.view import is_called
+from bpftune.control.framing import STANDARD, CallError
+from bpftune.control.view import is_called, step_shape
 from bpftune.kernel.errors import KernelError
-from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable
+from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable, Yielded
 from bpftune.records import Record, as_json
+from bpftune.rollback import SET, Selection, Step, buffers_in_use, carry_out, plan
 from bpftune.text import printable
 
 if TYPE_CHECKING:
@@ -179,6 +181,55 @@ class Changing:
             if is_called(netns, name):
                 return netns
         raise answered("NoSuch", f"tuner, tunable or namespace {printable(name)}")
+
+    # --- the way back --------------------------------------------------------------
+
+    def rollback(
+        self,
+        change: str | None = None,
+        tunable: str | None = None,
+        netns: str | None = None,
+        all: bool | None = None,  # noqa: A002 - the interface's
+        dry_run: bool | None = None,
+    ) -> Iterator[Shape | None]:
+        """Answer Rollback: put back what was found, or (*dry_run*) say what would be.
+
+        What was rolled back is left alone until it is adopted.
+        """
+        if not all and (change, tunable, netns) == (None, None, None):
+            raise CallError(f"{STANDARD}.InvalidParameter", parameter="all")
+        selection = Selection(change=change, tunable=tunable)
+        wanted = [
+            entry
+            for entry in self._daemon.ledger
+            if selection.has(entry) and (netns is None or is_called(entry.netns, netns))
+        ]
+        if not wanted and not all:
+            raise answered("NoSuch", "change, tunable or namespace of that name")
+        in_use = buffers_in_use(self._daemon.machine.namespaces)
+        shapes: list[Shape] = []
+        for entry in wanted:
+            steps = plan([entry], selection, self._read, in_use)
+            if not dry_run:
+                steps = self._carry_out(steps)
+            shapes += map(step_shape, steps)
+            yield None
+        yield {"steps": shapes}
+
+    def _read(self, entry: Entry) -> Value:
+        sysctls = self._daemon.machine.sysctls
+        return sysctls.read(entry.netns.cookie, entry.tunable.name)
+
+    def _carry_out(self, steps: list[Step]) -> list[Step]:
+        """Do it, and let the tuner forget its plans."""
+        daemon = self._daemon
+        done = carry_out(steps, daemon.ledger, daemon.carrier)
+        for step in done:
+            entry = daemon.ledger.get(step.netns.cookie, step.tunable)
+            owner = None if entry is None else self._owner(entry)
+            if step.action == SET and owner is not None:
+                daemon.handle(owner, Yielded(step.netns.cookie, step.tunable))
+        return done
 
     # --- back from the admin -------------------------------------------------------
 

@@ -29,7 +29,6 @@ NAME, METRICS, IGNORED = "control", "metrics.prom", "ignored.json"
 METRICS_S = 60.0
 
 GROUPS = Path("/etc/group")
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def trusted_group(file: Path = GROUPS) -> int | None:
@@ -40,9 +39,9 @@ def trusted_group(file: Path = GROUPS) -> int | None:
         return None
 
 
-def read_book(state_dir: Path, tell: Callable[[Record], None]) -> Book:
-    """Return a book of advice that knows what was ignored before."""
-    book = Book(BOOT_ID.read_text("ascii").strip())
+def read_book(state_dir: Path, boot: str, tell: Callable[[Record], None]) -> Book:
+    """Return a book of advice that knows what was ignored before this *boot*."""
+    book = Book(boot)
     try:
         book.load(state_dir / IGNORED)
     except InvalidFileError as error:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bpftune.kernel.loader import Verdict
     from bpftune.ledger import Entry
     from bpftune.model import Netns, Tuner
+    from bpftune.rollback import Step
 
 Shape = dict[str, object]
 
@@ -51,6 +52,19 @@ def tunable_shape(entry: Entry, *, paused: bool, undo: str | None) -> Shape:
         "change": entry.change_id,
         "changes": entry.changes,
         "undo": one_line(undo) if undo is not None else None,
+    }
+
+
+def step_shape(step: Step) -> Shape:
+    """Return ``type Step``: what a rollback does, or did, to one tunable."""
+    return {
+        "tunable": step.tunable.name,
+        "netns": netns_shape(step.netns),
+        "change": step.change,
+        "action": step.action,
+        "now": list(step.now or ()),
+        "new": list(step.new),
+        "why": one_line(step.why),
     }
 
 

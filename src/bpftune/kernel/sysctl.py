@@ -111,7 +111,11 @@ class Sysctls:
         except SysctlError as refused:
             self._put_back(cookie, name, old, refused)
             raise
-        now = self.read(cookie, name)
+        try:
+            now = self.read(cookie, name)
+        except SysctlError as unread:
+            self._put_back(cookie, name, old, unread)
+            raise
         if now == value:
             return now
         different = SysctlError(

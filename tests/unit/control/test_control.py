@@ -261,12 +261,12 @@ def test_a_broken_file_of_what_is_ignored_is_told_of_and_left(tmp_path: Path) ->
     path = tmp_path / "ignored.json"
     path.write_text("{}")
     records: list[Record] = []
-    assert read_book(tmp_path, records.append).all() == []
+    assert read_book(tmp_path, "boot", records.append).all() == []
     assert records[0].record == "degraded"
     assert str(path) in records[0].why
     path.unlink()
     records.clear()
-    read_book(tmp_path, records.append)
+    read_book(tmp_path, "boot", records.append)
     assert not records
 
 
