@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import Any
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from bpftune.cli.client import DaemonMissingError, call
 from bpftune.cli.errors import CommandError, ExitCode
 from bpftune.cli.sentences import counted, move, where
 from bpftune.cli.terminal import say, say_json, say_table
-from bpftune.paths import run_dir
+from bpftune.history import History
+from bpftune.paths import run_dir, state_dir
+from bpftune.rollback import Selection, Step, rollback_offline
+from bpftune.text import one_line, printable
+
+if TYPE_CHECKING:
+    from bpftune.records import Record
 
 
 def rollback(
@@ -61,24 +68,39 @@ def offline(chosen: dict[str, str], *, dry_run: bool) -> list[dict[str, Any]]:
             "try it as root: sudo bpftune rollback",
             ExitCode.NOT_PERMITTED,
         )
-    undoing = import_module("bpftune.rollback")
     sys.stderr.write("bpftune: the daemon is not running; undoing from its journal\n")
-    selection = undoing.Selection(**chosen)
-    steps = undoing.rollback_offline(run_dir(), selection, dry_run=dry_run)
+    with closing(History(state_dir())) as history:
+        steps = rollback_offline(
+            run_dir(),
+            Selection(**chosen),
+            dry_run=dry_run,
+            tell=lambda record: _keep(history, record),
+        )
+        if history.trouble:
+            sys.stderr.write(one_line(f"bpftune: {history.trouble}") + "\n")
     return [as_fields(step) for step in steps]
 
 
-def as_fields(step: Any) -> dict[str, Any]:
+def _keep(history: History, record: Record) -> None:
+    history.write(record, time.time())
+
+
+def as_fields(step: Step) -> dict[str, Any]:
     """Return a step of ``bpftune.rollback`` as the daemon would send it."""
     return {
         "tunable": step.tunable.name,
-        "netns": {"cookie": step.netns.cookie, "name": step.netns.name},
+        "netns": {"cookie": step.netns.cookie, "name": _name(step)},
         "change": step.change,
         "action": step.action,
         "now": list(step.now or ()),
         "new": list(step.new or ()),
         "why": step.why,
     }
+
+
+def _name(step: Step) -> str | None:
+    name = step.netns.name
+    return None if name is None else printable(name)
 
 
 def _say(steps: list[dict[str, Any]], *, dry_run: bool) -> None:

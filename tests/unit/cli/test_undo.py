@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from tests.unit.cli.served import STEP, Served
+from tests.unit.cli.test_schemas import check
 
 from bpftune.cli import main, undo
 from bpftune.cli.errors import ExitCode
+from bpftune.history import read
 from bpftune.model import Netns, NetnsCookie, Tunable
+from bpftune.records import Record
+from bpftune.rollback import Selection, Step
 
 
 def test_tells_what_went_back_what_not_and_why(
@@ -67,42 +70,49 @@ def test_what_to_undo_is_never_guessed(
     assert not daemon.asked
 
 
-@dataclass
-class Selection:
-    change: str | None = None
-    tunable: str | None = None
-    netns: str | None = None
-
-
-def test_without_a_daemon_the_journal_is_undone(
+def test_without_a_daemon_the_journal_is_undone_and_the_history_told(
     run_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
     def offline(
-        directory: Path, selection: Selection, *, dry_run: bool
-    ) -> list[object]:
+        directory: Path,
+        selection: Selection,
+        *,
+        dry_run: bool,
+        tell: Callable[[Record], None],
+    ) -> list[Step]:
         asked.append((directory, selection, dry_run))
-        return [
-            SimpleNamespace(
-                tunable=Tunable("net.ipv4.tcp_wmem"),
-                netns=Netns(NetnsCookie(1), "host"),
-                change="c17",
-                action="set",
-                now=(4096, 16384, 8388608),
-                new=(4096, 16384, 4194304),
-                why="found at first",
-            )
-        ]
+        tell(Record("rolled_back", "back to the value found"))
+        netns, tunable = Netns(NetnsCookie(1), "host"), Tunable("net.ipv4.tcp_wmem")
+        old, new = (4096, 16384, 8388608), (4096, 16384, 4194304)
+        done = Step(netns, tunable, "c17", "set", old, new, "found at first")
+        gone = Netns(NetnsCookie(2), "a\nb")
+        return [done, Step(gone, tunable, None, "skip", None, new, "it is gone")]
 
-    module = SimpleNamespace(Selection=Selection, rollback_offline=offline)
-    monkeypatch.setattr(undo, "import_module", lambda _: module)
+    monkeypatch.setattr(undo, "rollback_offline", offline)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert main(["rollback", "c17", "--json"]) == ExitCode.OK
     output = capsys.readouterr()
-    assert json.loads(output.out)["steps"] == [STEP]
+    first, second = json.loads(output.out)["steps"]
+    assert first == STEP
+    assert second["now"] == []
+    assert second["netns"]["name"] == r"a\x0ab"
+    check("rollback", json.loads(output.out))
     assert "the daemon is not running; undoing from its journal" in output.err
     assert asked == [(run_dir, Selection(change="c17"), False)]
+    assert [one["record"] for one in read(run_dir / "state")] == ["rolled_back"]
+    assert main(["rollback", "c17"]) == ExitCode.OK
+    assert r"a\x0ab" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("run_dir")
+def test_without_a_journal_there_is_nothing_to_undo(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main(["rollback", "--all"]) == ExitCode.OK
+    assert capsys.readouterr().out == "Nothing of bpftune's is in force there.\n"
 
 
 @pytest.mark.usefixtures("run_dir")
