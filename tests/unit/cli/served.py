@@ -78,6 +78,7 @@ def record(kind: str, **more: Any) -> dict[str, Any]:
         "why": "3 of 4 sockets to 203.0.113.0/24 were held back by it",
         "change": "c17",
         "undo": UNDO,
+        "mode": "tune",
         **more,
     }
 
