@@ -58,7 +58,11 @@ def _say_values(answer: Reply) -> None:
             ("IN FORCE", "NETNS", "FOUND", "NOW", "STATE", "UNDO"),
             [_row(one) for one in in_force],
         )
-        say("The whole story: bpftune explain CHANGE. Undo all: bpftune rollback --all")
+        change = in_force[-1]["change"] or "CHANGE"
+        say(
+            f"The whole story: bpftune explain {change}. "
+            "Undo all: bpftune rollback --all"
+        )
     else:
         say("In force: nothing; every value is as it was found.")
     if yielded:

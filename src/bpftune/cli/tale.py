@@ -33,7 +33,7 @@ HAPPENED = {
     "taken_back": "taken back",
     "shrunk": "shrunk",
     "rejected": "refused",
-    "yielded": "now the admin's",
+    "yielded": "handed over",
     "adopted": "adopted",
     "rolled_back": "rolled back",
     "advice": "advised",
@@ -41,7 +41,7 @@ HAPPENED = {
 }
 _COLOURS = {"change": YELLOW, "kept": GREEN}
 _MARGIN = 21  # of a time and two blanks
-_LABEL = 11
+_LABEL = 13
 
 
 def tale(about: str, answer: Reply) -> str:

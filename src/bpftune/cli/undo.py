@@ -113,13 +113,14 @@ def _say(steps: list[dict[str, Any]], *, dry_run: bool) -> None:
         to = f"{now} -> {new}" if step["action"] == "set" else now
         action = "would set" if dry_run and step["action"] == "set" else step["action"]
         rows.append((action, what, where(step["netns"]), to, step["why"]))
-    say_table(("", "TUNABLE", "NETNS", "VALUE", "WHY"), rows)
-    undone = sum(step["action"] == "set" for step in steps)
-    many = counted(undone, "value")
+    say_table(("ACTION", "TUNABLE", "NETNS", "VALUE", "WHY"), rows)
+    undone = [step["tunable"] for step in steps if step["action"] == "set"]
+    many = counted(len(undone), "value")
     if dry_run:
         say(f"{many} would go back to what was found. Nothing was changed.")
     elif undone:
+        name = undone[0] if len(set(undone)) == 1 else "TUNABLE"
         say(
-            f"{many} went back to what was found. bpftune leaves them so until: "
-            "bpftune adopt TUNABLE"
+            f"{many} went back to what was found, and bpftune leaves it so until: "
+            f"bpftune adopt {name}"
         )

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.unit.cli.schemas import check
 from tests.unit.cli.served import CHANGE, KEPT, record
-from tests.unit.cli.test_schemas import check
 
 from bpftune.cli.measured import destination, measured
 

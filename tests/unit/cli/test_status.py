@@ -21,9 +21,8 @@ def test_one_screen_tells_how_it_stands(capsys: pytest.CaptureFixture[str]) -> N
     lines = output.splitlines()
     assert lines[0] == "bpftune 0.1.0, process 4242, up 2 h 5 min: tuning"
     assert "tcp_buffer  on     Size buffers" in lines
-    rows = [line.split("  ") for line in lines]
-    (row,) = [[cell for cell in row if cell] for row in rows if "c17" in row[-1]]
-    assert [cell.strip() for cell in row] == [
+    (row,) = [line for line in lines if line.endswith("bpftune rollback c17")]
+    assert [cell.strip() for cell in row.split("  ") if cell] == [
         *("tcp_wmem max", "host", "4 MiB", "8 MiB", "kept", "bpftune rollback c17")
     ]
     assert "Left to the admin: tcp_wmem in netns web" in lines

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.schemas import check
 from tests.unit.cli.served import STEP, Served
-from tests.unit.cli.test_schemas import check
 
 from bpftune.cli import main, undo
 from bpftune.cli.errors import ExitCode
@@ -21,10 +21,11 @@ def test_tells_what_went_back_what_not_and_why(
 ) -> None:
     assert main(["rollback", "--all"]) == ExitCode.OK
     _, first, second, last = capsys.readouterr().out.splitlines()
-    assert first == ("set   tcp_wmem max  host   8 MiB -> 4 MiB  found at first")
-    assert second.startswith("skip  tcp_wmem max  web    8 MiB")
+    assert first == ("set     tcp_wmem max  host   8 MiB -> 4 MiB  found at first")
+    assert second.startswith("skip    tcp_wmem max  web    8 MiB")
     assert second.endswith("somebody set it since")
     assert last.startswith("1 value went back")
+    assert last.endswith("bpftune adopt net.ipv4.tcp_wmem")
     assert daemon.asked[0]["parameters"] == {"all": True}
 
 
