@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from bpftune.journal import Replayed
     from bpftune.ledger import Ledger
     from bpftune.machine import Machine
-    from bpftune.model import Tuner, Value
+    from bpftune.model import Netns, NetnsCookie, Tuner, Value
 
+LOOKS = 2  # one that may not be entered for a moment is not gone
 WHY = "an earlier run ended in mid-trial"
 
 
@@ -81,14 +82,10 @@ class Adoption:
 
     def _reachable(self, entries: list[Entry]) -> list[Entry]:
         """Leave out namespaces that are gone, with a word; know names anew."""
-        if not entries:
-            return []
         try:
-            there = {one.cookie: one for one in self._machine.namespaces.everywhere()}
-        except KernelError as error:  # they may be there: nothing is given up
-            self._tell(Record("degraded", str(error)))
-            return entries
-        if len(there) >= MOST_NAMESPACES:  # more than a look finds
+            there = self._look(entries)
+        except (KernelError, OSError) as error:  # so nothing is given up
+            self._tell(Record("degraded", f"cannot look for namespaces: {error}"))
             return entries
         reached = [entry for entry in entries if entry.netns.cookie in there]
         for entry in reached:
@@ -99,6 +96,17 @@ class Adoption:
             why = f"{many} of an earlier run went with their network namespaces"
             self._tell(Record("lost", why, extra={"netns_gone": gone}))
         return reached
+
+    def _look(self, entries: list[Entry]) -> dict[NetnsCookie, Netns]:
+        """Return the namespaces that are there."""
+        there: dict[NetnsCookie, Netns] = {}
+        for _ in range(LOOKS):
+            if all(entry.netns.cookie in there for entry in entries):
+                break
+            there.update((e.cookie, e) for e in self._machine.namespaces.everywhere())
+        if len(there) >= MOST_NAMESPACES:  # more than a look finds
+            raise KernelError("there are too many")
+        return there
 
     def _compare(self, entry: Entry) -> None:
         """Find out whose the value in force is."""

@@ -28,7 +28,7 @@ from bpftune.model import (
     Yielded,
 )
 from bpftune.records import Record
-from bpftune.rollback import SET, Selection, Step, carry_out, plan
+from bpftune.rollback import SET, Selection, Step, roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,15 +198,16 @@ class Daemon(Dispatcher):
             raise KernelError(
                 "observing: nothing is written", "stop it, then bpftune rollback"
             )
-        steps = plan(
-            [one for one in self.ledger if not self._is_outside(one.netns.cookie)],
+        steps = roll_back(
+            self.ledger,
             selection,
-            lambda one: self.machine.sysctls.read(one.netns.cookie, one.tunable.name),
+            self.machine.sysctls,
+            self.carrier,
             self.machine.in_use,
+            dry_run=dry_run,
         )
         if dry_run:
             return steps
-        steps = carry_out(steps, self.ledger, self.carrier)
         for step in steps:
             entry = self.ledger.get(step.netns.cookie, step.tunable)
             if step.action == SET and entry is not None:

@@ -139,6 +139,8 @@ def _take(
     try:
         if fields["step"] == "gone":
             cookie = fields["cookie"]
+            if type(cookie) is not int:
+                return False
             for key in [key for key in entries if key[0] == cookie]:
                 del entries[key]
             return True

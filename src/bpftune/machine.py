@@ -24,11 +24,11 @@ from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
+from bpftune.kernel.sock_diag import buffers_in_use
 from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
 from bpftune.model import Event, Memory, Tuner
-from bpftune.rollback import buffers_in_use
 from bpftune.tuners.sysctl import hook_key
 
 if TYPE_CHECKING:

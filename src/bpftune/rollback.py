@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpftune.carry import Carrier
+from bpftune.carry import Sysctls as AnySysctls
 from bpftune.journal import NAME, Journal, boot_id, replay
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import Namespaces, NetnsGoneError
-from bpftune.kernel.sock_diag import largest_buffers
+from bpftune.kernel.sock_diag import RMEM, WMEM, InUse, buffers_in_use
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.ledger import Ledger
 from bpftune.lock import lock
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
     from bpftune.model import Netns, Tunable, Value
     from bpftune.records import Record
 
-    InUse = Callable[[Netns, Tunable], int | None]
-
 SET, SKIP, FAIL = "set", "skip", "fail"
 
-WMEM, RMEM = "net.ipv4.tcp_wmem", "net.ipv4.tcp_rmem"
 GONE = "its network namespace is gone"
 
 
@@ -52,10 +50,9 @@ class Selection:
         """Tell whether *entry* is selected."""
         if self.change is not None and not entry.is_of(self.change):
             return False
-        if self.tunable is not None:
-            wanted = self.tunable.replace("/", ".")
-            if not f".{entry.tunable.name}".endswith(f".{wanted}"):
-                return False
+        name = f".{entry.tunable.name}"
+        if self.tunable is not None and not name.endswith(f".{self.tunable}"):
+            return False
         cookie = str(entry.netns.cookie)
         return self.netns in {None, entry.netns.name, cookie, f"#{cookie}"}
 
@@ -118,10 +115,7 @@ def _step(
     if never_ours:
         return None
     try:
-        try:
-            now = current(entry)
-        except KernelError:
-            now = current(entry)  # what was refused once may not be again
+        now = current(entry)
     except NetnsGoneError:
         return step(SKIP, None, GONE)
     except KernelError as error:
@@ -151,15 +145,9 @@ def _in_use(entry: Entry, in_use: InUse) -> str:
 def carry_out(steps: Iterable[Step], ledger: Ledger, carrier: Carrier) -> list[Step]:
     """Do what *steps* say; return them with what came of it.
 
-    What is refused is tried once more at the end, and holds up nothing else.
+    What is refused holds up nothing else.
     """
-    done = [_do(step, ledger, carrier) for step in steps]
-    return [
-        _do(replace(step, action=SET), ledger, carrier)
-        if step.action == FAIL and step.now is not None
-        else step
-        for step in done
-    ]
+    return [_do(step, ledger, carrier) for step in steps]
 
 
 def _do(step: Step, ledger: Ledger, carrier: Carrier) -> Step:
@@ -177,17 +165,32 @@ def _do(step: Step, ledger: Ledger, carrier: Carrier) -> Step:
     return step
 
 
-def buffers_in_use(namespaces: Namespaces) -> InUse:
-    """Return a function that asks the kernel for the largest buffer."""
+def roll_back(
+    ledger: Ledger,
+    selection: Selection,
+    sysctls: AnySysctls,
+    carrier: Carrier,
+    in_use: InUse,
+    *,
+    dry_run: bool,
+) -> list[Step]:
+    """Plan and, unless it is a *dry_run*, do it; return what came of it.
 
-    def in_use(netns: Netns, tunable: Tunable) -> int | None:
-        try:
-            sndbuf, rcvbuf = namespaces.inside(netns.cookie, largest_buffers)
-        except KernelError:
-            return None
-        return {WMEM: sndbuf, RMEM: rcvbuf}.get(tunable.name)
+    What failed is looked at once more, since it may do so for a moment only.
+    """
 
-    return in_use
+    def current(entry: Entry) -> Value:
+        return sysctls.read(entry.netns.cookie, entry.tunable.name)
+
+    def once(entries: Iterable[Entry]) -> dict[tuple[int, str], Step]:
+        steps = plan(entries, selection, current, in_use)
+        done = steps if dry_run else carry_out(steps, ledger, carrier)
+        return {(step.netns.cookie, step.tunable.name): step for step in done}
+
+    done = once(ledger)
+    failed = {place for place, step in done.items() if step.action == FAIL}
+    again = (e for e in ledger if (e.netns.cookie, e.tunable.name) in failed)
+    return list({**done, **once(again)}.values())
 
 
 def rollback_offline(
@@ -207,26 +210,25 @@ def rollback_offline(
         return []
     with ExitStack() as stack:
         lock(directory, stack)
-        boot = boot_id()
-        told = replay(directory / NAME, boot)
         namespaces = Namespaces()
         stack.callback(namespaces.close)
         sysctls = Sysctls(namespaces)
         stack.callback(sysctls.close)
         namespaces.everywhere()  # one look finds them all
+        boot = boot_id()
         journal = Journal(directory / NAME, boot)
         stack.callback(journal.close)
-        ledger = Ledger(journal, told.serial)
-        for entry in told.entries:
+        ledger = Ledger(journal)
+        for entry in replay(directory / NAME, boot).entries:
             ledger.restore(entry)
-        steps = plan(
+        carrier = Carrier(
+            ledger, sysctls, tell, namespaces.undo_prefix, observe=dry_run
+        )
+        return roll_back(
             ledger,
             selection,
-            lambda entry: sysctls.read(entry.netns.cookie, entry.tunable.name),
+            sysctls,
+            carrier,
             buffers_in_use(namespaces),
+            dry_run=dry_run,
         )
-        if dry_run:
-            return steps
-        undo_prefix = namespaces.undo_prefix
-        carrier = Carrier(ledger, sysctls, tell, undo_prefix, observe=False)
-        return carry_out(steps, ledger, carrier)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import binascii
 import json
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_is_bounded_and_every_id_is_of_one_advice(
 
 
 def test_two_that_would_share_an_id_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    checksum = advice.crc32
+    checksum = binascii.crc32
     monkeypatch.setattr(
         advice,
         "crc32",

@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.metrics_core import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from bpftune.metrics import MOST_COUNTED, Family, Tally, labels, render
 from bpftune.records import Record
 from tests.unit.fakes import RED
+from tests.unit.openmetrics import read
 
 
 def parsed(*families: Family) -> dict[str, Metric]:
     """Return what Prometheus itself reads in the text."""
-    text = render(families)
-    return {one.name: one for one in text_string_to_metric_families(text)}
+    return read(render(families))
 
 
 def test_prometheus_reads_what_was_written() -> None:
@@ -44,8 +43,7 @@ def test_any_text_in_a_label_or_help_is_one_line_that_is_read(
     output = render([Family("a", "gauge", text, {labels(x=value): 1})])
     assert output.isascii() or "±" in output
     assert output.count("\n") == 4
-    (family,) = text_string_to_metric_families(output)
-    (sample,) = family.samples
+    (sample,) = read(output)["a"].samples
     assert sample.labels.keys() == {"x"}
     assert "\n" not in sample.labels["x"]
 

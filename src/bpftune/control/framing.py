@@ -68,7 +68,7 @@ class Framer:
     @property
     def has_begun(self) -> bool:
         """Whether a message has begun and its end has not come."""
-        return bool(self._rest)
+        return bool(self._rest) and not self._rest.endswith(b"\0")
 
 
 def parse_call(message: bytes) -> Call:

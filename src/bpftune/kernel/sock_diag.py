@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bpftune.kernel.errors import KernelError
+from bpftune.model import Netns, Tunable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bpftune.kernel.netns import Namespaces
+
+WMEM, RMEM = "net.ipv4.tcp_wmem", "net.ipv4.tcp_rmem"
+
+InUse = Callable[[Netns, Tunable], int | None]
+"""Tells the largest buffer, in bytes, to which a tunable applies; None: unknown."""
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -32,6 +41,19 @@ _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
 _MESSAGE_BYTES = 72  # struct inet_diag_msg
 _READ_BYTES = 64 * 1024
 _TIMEOUT_S = 5.0
+
+
+def buffers_in_use(namespaces: Namespaces) -> InUse:
+    """Return a function that asks in any of *namespaces*."""
+
+    def in_use(netns: Netns, tunable: Tunable) -> int | None:
+        try:
+            sndbuf, rcvbuf = namespaces.inside(netns.cookie, largest_buffers)
+        except KernelError:
+            return None
+        return {WMEM: sndbuf, RMEM: rcvbuf}.get(tunable.name)
+
+    return in_use
 
 
 def largest_buffers() -> tuple[int, int]:

@@ -128,10 +128,9 @@ class Scene:
             due_s = self.control.turn()
             wait_s = max(0.0, min(1.0, due_s - time.monotonic()))
             busy = bool(self.daemon._drained or self.machine.loader.waiting)
-            ready, _, _ = select.select(
-                [self._ended, self.control.fd], [], [], 0.0 if busy else wait_s
-            )
-            if self._ended in ready:
+            fds = [self._ended.fileno(), self.control.fd]
+            ready, _, _ = select.select(fds, [], [], 0.0 if busy else wait_s)
+            if fds[0] in ready:
                 return
 
     def close(self) -> None:

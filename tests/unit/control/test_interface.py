@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import varlink
-from varlink.scanner import Interface, _Method
+import varlink  # type: ignore[import-untyped]  # it has no types
+from varlink.scanner import Interface, _Method  # type: ignore[import-untyped]
 
 from bpftune.control import interface
 from bpftune.control.framing import CallError

@@ -15,6 +15,7 @@ from bpftune.control.framing import MOST_BYTES, reply
 from bpftune.control.server import MOST_CLIENTS, Server
 from bpftune.kernel.errors import KernelError
 from tests.unit.control.rig import Echo, Peeking, Rig
+from tests.unit.fakes import Clock
 
 NOBODY = 65534
 
@@ -106,7 +107,7 @@ def test_what_is_oneway_is_done_and_not_answered(rig: Rig) -> None:
 def test_a_long_answer_leaves_time_for_others(rig: Rig) -> None:
     slow, quick = rig.connect(), rig.connect()
     slow.call("t.Long", parameters={"steps": 10**9})
-    rig.server.turn = _in_real_time(rig)  # type: ignore[method-assign]
+    rig.server._clock = Passing()
     rig.server.turn()
     before = rig.service.steps
     assert before > 0
@@ -114,22 +115,17 @@ def test_a_long_answer_leaves_time_for_others(rig: Rig) -> None:
     assert not slow.has_message()
 
 
-def _in_real_time(rig: Rig) -> object:
-    """Let each look at the clock take a millisecond, so that a turn ends."""
-    turn = rig.server.turn
+class Passing(Clock):
+    """Each look at this clock takes a millisecond, so that a turn has an end."""
 
-    class Passing:
-        def __call__(self) -> float:
-            rig.clock.now_s += 0.001
-            return rig.clock.now_s
-
-    rig.server._clock = Passing()
-    return turn
+    def __call__(self) -> float:
+        self.now_s += 0.001
+        return self.now_s
 
 
 def test_an_answer_ends_when_its_client_goes(rig: Rig) -> None:
     client = rig.connect()
-    rig.server.turn = _in_real_time(rig)  # type: ignore[method-assign]
+    rig.server._clock = Passing()
     client.call("t.Long", parameters={"steps": 10**9})
     rig.server.turn()
     client.socket.close()
