@@ -1,7 +1,6 @@
 """Completion for shells, from what the command really takes.
 
-``python -m bpftune.cli.completion DIRECTORY`` writes the scripts that are kept
-in ``packaging/completions``.
+``make completions`` writes the scripts that are kept in ``packaging/completions``.
 """
 
 from __future__ import annotations

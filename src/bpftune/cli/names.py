@@ -11,6 +11,7 @@ from bpftune.kernel.sysctl import SysctlError, dotted_name, relative_path
 from bpftune.text import printable
 
 PROC_SYS = Path("/proc/sys")
+RUN_NETNS = Path("/run/netns")
 FAMILIES = ("net.ipv4", "net.core")  # records leave these out
 
 _UNITS_S = {
@@ -37,6 +38,12 @@ def tunable_name(word: str) -> str:
             if (PROC_SYS / relative_path(f"{family}.{word}")).is_file():
                 return f"{family}.{word}"
     return word
+
+
+def netns_name(word: str) -> str:
+    """Return a network namespace as it is told: a name, or ``#`` and a cookie."""
+    is_cookie = word.isdecimal() and not (RUN_NETNS / word).exists()
+    return f"#{word}" if is_cookie else word
 
 
 def moment(text: str, now: datetime) -> datetime:

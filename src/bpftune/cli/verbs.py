@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bpftune.cli import VERBS
 from bpftune.cli.errors import CommandError, ExitCode
-from bpftune.cli.names import tunable_name
+from bpftune.cli.names import netns_name, tunable_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,6 +103,7 @@ def _choose(of: Verbs) -> None:
         of[name].add_argument(
             "--netns",
             metavar="NAME",
+            type=netns_name,
             help="this network namespace only: host, a name or a cookie",
         )
     of["explain"].add_argument(
@@ -121,7 +122,9 @@ def _change(of: Verbs) -> None:
     for name in ("apply", "ignore"):
         of[name].add_argument("id", metavar="ID", help="as advise shows it")
     rollback = of["rollback"]
-    rollback.add_argument("change", metavar="CHANGE", nargs="?", help="such as c17")
+    rollback.add_argument(
+        "change", metavar="CHANGE", nargs="?", help="such as c17: what it set"
+    )
     rollback.add_argument(
         "--all", action="store_true", dest="everything", help="all that is in force"
     )
@@ -139,7 +142,10 @@ def _change(of: Verbs) -> None:
         )
     _tunable(of["adopt"], "tunable", "such as net.ipv4.tcp_wmem")
     of["adopt"].add_argument(
-        "--netns", metavar="NAME", help="in this namespace only; else wherever it is"
+        "--netns",
+        metavar="NAME",
+        type=netns_name,
+        help="in this namespace only; else wherever it is",
     )
     of["persist"].add_argument(
         "--file", metavar="FILE", help="instead of /etc/sysctl.d/90-bpftune.conf"

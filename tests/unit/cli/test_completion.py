@@ -65,7 +65,7 @@ COMPLETE = {"bash": in_bash, "zsh": in_zsh, "fish": in_fish}
 
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_the_scripts_are_those_that_the_command_makes(shell: str) -> None:
-    """If not: python -m bpftune.cli.completion packaging/completions."""
+    """If not: make completions."""
     assert (DIRECTORY / FILES[shell]).read_text() == SCRIPTS[shell]()
 
 

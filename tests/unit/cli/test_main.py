@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bpftune import __version__, cli
 from bpftune.cli import VERBS, main, usage
+from bpftune.cli.completion import choices
 from bpftune.cli.errors import CommandError, ExitCode, sentence
 from bpftune.kernel.errors import KernelError, NotPermittedError, UnsupportedError
 from bpftune.kernel.libbpf import LibbpfMissing
@@ -88,6 +91,21 @@ def test_help_is_for_reading(
     assert output == usage()
     assert all(verb in output for verb in VERBS)
     assert max(map(len, output.splitlines())) <= 80
+
+
+def test_the_manual_has_every_verb_and_option() -> None:
+    manual = (Path(__file__).parents[3] / "docs/man/bpftune.8.rst").read_text()
+    synopsis, verbs = manual.split("DESCRIPTION\n")[0], manual.split("\nVERBS\n")[1]
+    for verb, following in choices().items():
+        first, _, second = verb.partition(" ")
+        if second:  # of bpftune-lab(8)
+            continue
+        assert re.search(rf"^\*\*{first}\*\*|^.*, \*\*{first}\*\*", verbs, re.M) or (
+            not verb
+        ), verb
+        assert f"**{first}**" in synopsis or not verb
+        for one in following:
+            assert one.word in manual, one
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bpftune.cli import names
 from bpftune.cli.errors import CommandError, ExitCode
-from bpftune.cli.names import moment, tunable_name
+from bpftune.cli.names import moment, netns_name, tunable_name
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -43,6 +43,15 @@ def proc_sys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )
 def test_short_names_are_those_that_records_use(typed: str, meant: str) -> None:
     assert tunable_name(typed) == meant
+
+
+def test_a_number_is_the_cookie_of_a_namespace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "7").touch()
+    monkeypatch.setattr(names, "RUN_NETNS", tmp_path)
+    typed = ["host", "web", "4711", "#4711", "7"]
+    assert list(map(netns_name, typed)) == ["host", "web", "#4711", "#4711", "7"]
 
 
 @given(st.text())
