@@ -59,6 +59,10 @@ man: $(MAN)
 %.8: %.8.rst | $(VENV)/installed
 	$(BIN)/python -m docutils --writer=manpage --halt=warning $< $@
 
+##@ completions: completion for shells, after a verb or an option changed
+completions: build
+	$(BIN)/python -m bpftune.cli.completion packaging/completions
+
 ##@ clean: remove all that was built
 clean:
 	rm -rf $(VENV) build dist $(MAN)
@@ -69,4 +73,4 @@ clean:
 help:
 	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
 
-.PHONY: run demo tests check bench build dependencies man clean help
+.PHONY: run demo tests check bench build dependencies man completions clean help
