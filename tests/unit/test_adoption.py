@@ -281,19 +281,20 @@ def test_damage_is_told_and_does_not_keep_it_from_starting(scene: Scene) -> None
     assert scene.machine.kinds() == ["adopted"]
 
 
-def test_observing_leaves_the_journal_and_the_values_as_they_are(scene: Scene) -> None:
+def test_observing_changes_nothing_until_the_admin_asks(scene: Scene) -> None:
     scene.ask(raised())
-    before = scene.path.read_bytes()
+    before = replay(scene.path, "boot").entries
     scene.begin(observe=True)
     assert scene.machine.kinds() == ["adopted"]
     scene.ask(raised(16 * MIB))
-    with pytest.raises(KernelError, match="observing"):
-        scene.daemon.rollback(Selection())
     (step,) = scene.daemon.rollback(Selection(), dry_run=True)
     assert step.action == SET
-    scene.daemon.stop()
     assert scene.now() == GROWN
-    assert scene.path.read_bytes() == before
+    (kept,) = replay(scene.path, "boot").entries
+    assert (kept.found, kept.expected) == (before[0].found, before[0].expected)
+    scene.daemon.rollback(Selection())
+    assert scene.now() == FOUND
+    scene.daemon.stop()
 
 
 def test_a_journal_that_cannot_be_written_is_told_and_nothing_is_changed(
