@@ -5,9 +5,11 @@ The one place where a decision becomes a write, and where it is told.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from bpftune import governor
+from bpftune.entry import IN_DOUBT
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import (
@@ -29,7 +31,8 @@ from bpftune.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bpftune.ledger import Entry, Ledger
+    from bpftune.entry import Entry
+    from bpftune.ledger import Ledger
 
 
 class Sysctls(Protocol):
@@ -139,6 +142,8 @@ class Carrier:
         reason = governor.refusal(
             change, entry, facts.memory, self._ledger.granted_bytes(), facts.now_s
         )
+        if reason is None and entry.intended is not None:
+            reason = "nobody knows yet how the last write of it ended"
         if reason is not None:
             return self._refused(entry, change, reason)
         old, extra = entry.expected, _evidence(change)
@@ -149,24 +154,22 @@ class Carrier:
             new = change.value
             self._say("advice", entry, change.why, old, new, extra, by_hand=new)
             return Rejected(facts.netns.cookie, change.tunable, new, "observing")
-        self._ledger.intend(entry, change.value)
         try:
-            self._sysctls.write(
-                facts.netns.cookie, change.tunable.name, change.value, old
-            )
+            self._write(entry, change.value)
         except NetnsGoneError:
             raise
         except KernelError as error:
-            self._ledger.failed(entry)
-            if not raised:
+            if not raised and entry.intended is None:
                 # It stays as it is; others must not wait for this trial's end.
                 self._ledger.kept(entry)
             return self._refused(entry, change, str(error))
         self._ledger.applied(
-            entry, change.value, trial=change.trial if on_trial else None
+            entry,
+            change.value,
+            trial=change.trial if on_trial else None,
+            grant_bytes=granted,
+            sockets=change.sockets,
         )
-        entry.grant_bytes = granted
-        entry.sockets = max(entry.sockets, change.sockets)
         if raised:
             entry.raises_s = [*entry.raises_s[-governor.BURST :], facts.now_s]
         self._say(
@@ -180,6 +183,22 @@ class Carrier:
         )
         return None
 
+    def _write(self, entry: Entry, value: Value) -> None:
+        """Write *value* in place of what is expected, once that is on file.
+
+        Raises KernelError. Unless the old value is known to be there, the end is
+        in doubt: then *intended* stays, and the next look at the value tells.
+        """
+        cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
+        self._ledger.intend(entry, value)
+        try:
+            self._sysctls.write(cookie, name, value, old)
+        except KernelError:
+            with suppress(KernelError):
+                if self._sysctls.read(cookie, name) == old:
+                    self._ledger.failed(entry)
+            raise
+
     def _refused(self, entry: Entry, change: Change, reason: str) -> Event:
         self._say("rejected", entry, reason, entry.expected, change.value)
         return Rejected(entry.netns.cookie, change.tunable, change.value, reason)
@@ -187,7 +206,7 @@ class Carrier:
     def keep(self, keep: Keep, cookie: NetnsCookie) -> None:
         """End a trial: its value stays."""
         entry = self._ledger.get(cookie, keep.tunable)
-        if entry is None or entry.yielded or entry.trial is None:
+        if entry is None or entry.yielded or entry.trial in {None, IN_DOUBT}:
             return
         old = entry.settled
         self._ledger.kept(entry)
@@ -197,43 +216,88 @@ class Carrier:
         )
 
     def hand_over(
-        self, request: Yield, cookie: NetnsCookie, new: Value
+        self, request: Yield, cookie: NetnsCookie, new: Value, *, by_file: bool = False
     ) -> Event | None:
-        """Give a tunable to the admin; return what its tuner is to hear."""
+        """Give a tunable to the admin; return what its tuner is to hear.
+
+        *by_file*: see ``Ledger.yield_to_admin``.
+        """
         entry = self._ledger.get(cookie, request.tunable)
         if entry is None or entry.yielded:
             return None
         old = request.old or entry.expected
-        self._ledger.yield_to_admin(entry, new)
-        self._say("yielded", entry, request.why, old, new)
+        self._ledger.yield_to_admin(entry, new, by_file=by_file)
+        by: dict[str, object] = {}
+        if request.uid is not None:
+            by = {"by_uid": request.uid, "by_comm": request.comm}
+        self._say("yielded", entry, request.why, old, new, by)
         return Yielded(cookie, request.tunable)
 
     def settle(self, tuner: str | None, why: str) -> None:
         """Take the trials under way (of *tuner*, or all) back to what paid."""
         for entry in self._ledger:
-            if entry.trial is None or entry.yielded or tuner not in (None, entry.tuner):
-                continue
-            cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
-            try:
-                # What the admin wrote a moment ago is not ours to take back.
-                now = self._sysctls.read(cookie, name)
-                if now != old:
-                    self.hand_over(Yield(entry.tunable, "somebody set it"), cookie, now)
-                    continue
-                self._sysctls.write(cookie, name, entry.settled, old)
-            except KernelError as error:
-                self._say("rejected", entry, str(error), old, entry.settled)
-                continue
-            entry.grant_bytes = governor.grant_left(entry.settled, entry)
-            self._ledger.applied(entry, entry.settled, trial=None)
-            self._say(
-                "taken_back",
-                entry,
-                f"{why}, back to the last value that paid",
-                old,
-                entry.settled,
-                by_hand=entry.found,
+            if tuner in {None, entry.tuner}:
+                self._take_back(entry, why)
+
+    def settle_doubts(self) -> None:
+        """Take back what turned out to be in force though its write failed."""
+        for entry in self._ledger:
+            if entry.trial == IN_DOUBT:
+                self._take_back(entry, IN_DOUBT)
+
+    def _take_back(self, entry: Entry, why: str) -> None:
+        if self._observe or entry.yielded or not entry.is_open:
+            return
+        cookie, name, old = entry.netns.cookie, entry.tunable.name, entry.expected
+        try:
+            # What the admin wrote a moment ago is not ours to take back.
+            now = self._sysctls.read(cookie, name)
+            if not self._ledger.resolve(entry, now):
+                self.hand_over(Yield(entry.tunable, "somebody set it"), cookie, now)
+                return
+            if entry.trial is None:
+                return
+            old = entry.expected
+            grant_bytes = governor.grant_left(entry.settled, entry)
+            self._write(entry, entry.settled)
+        except KernelError as error:
+            self._say("rejected", entry, str(error), old, entry.settled)
+            return
+        self._ledger.applied(entry, entry.settled, trial=None, grant_bytes=grant_bytes)
+        self._say(
+            "taken_back",
+            entry,
+            f"{why}, back to the last value that paid",
+            old,
+            entry.settled,
+            by_hand=entry.found,
+        )
+
+    def roll_back(self, entry: Entry, now: Value, why: str) -> None:
+        """Put the value found in place of *now*, which is ours, for good.
+
+        Raises KernelError if it is refused; then all is as before.
+        """
+        before = entry.yielded, entry.trial, entry.intended
+        self._ledger.rolling_back(entry)
+        try:
+            self._sysctls.write(
+                entry.netns.cookie, entry.tunable.name, entry.found, now
             )
+        except KernelError:
+            yielded, trial, intended = before
+            self._ledger.not_rolled_back(
+                entry, yielded=yielded, trial=trial, intended=intended
+            )
+            raise
+        self._ledger.rolled_back(entry)
+        self._say("rolled_back", entry, why, now, entry.found, by_hand=now)
+
+    def adopted(self, entry: Entry, why: str) -> None:
+        """Tell that a value of ours from an earlier run is looked after again."""
+        self._say(
+            "adopted", entry, why, entry.found, entry.expected, by_hand=entry.found
+        )
 
     def sum_up(self) -> None:
         """Tell what stays in force, and how to undo it by hand."""

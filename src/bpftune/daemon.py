@@ -12,8 +12,10 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bpftune import learned_file
+from bpftune.adoption import Adoption
 from bpftune.agenda import MINUTE_S, Looking
 from bpftune.dispatch import SYSCTL, Dispatcher
+from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.looks import Looks
@@ -24,13 +26,16 @@ from bpftune.model import (
     Survey,
     Tuner,
     Woken,
+    Yielded,
 )
 from bpftune.records import Record
+from bpftune.rollback import SET, Selection, Step, roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bpftune.journal import Journal
     from bpftune.learned import Learned
     from bpftune.machine import Machine
 
@@ -49,10 +54,17 @@ class Daemon(Dispatcher):
         observe: bool = False,
         only_netns: str = "",
         clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
+        earlier: Replayed | None = None,
+        serial: int = 0,
         learned: Learned | None = None,
         learned_path: Path | None = None,
     ) -> None:
-        """See ``Dispatcher``. What is learned is saved to *learned_path*, if any."""
+        """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
+
+        What is learned is saved to *learned_path*, if any.
+        """
+        self._earlier = earlier or Replayed()
         super().__init__(
             machine,
             tuners,
@@ -60,16 +72,22 @@ class Daemon(Dispatcher):
             observe=observe,
             only_netns=only_netns,
             clock=clock,
+            journal=journal,
+            serial=max(serial, self._earlier.serial),
             learned=learned,
         )
         self._learned_path = learned_path
+        self.is_observing = observe
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
         self._next_gone_s = inf
 
     def start(self) -> None:
-        """Respect what the admin's files set, then let the tuners begin."""
+        """Adopt what is in force, respect the admin's files, begin with the tuners."""
+        adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
+        adoption.adopt(self._earlier, self.tuners)
+        self._earlier = Replayed()
         for tuner in list(self.tuners):
             self._begin(tuner, self.machine.namespaces.host.cookie)
         self._handle_pending()
@@ -149,7 +167,10 @@ class Daemon(Dispatcher):
     def _each_minute(self) -> None:
         self._forget_ended()
         self._handle_changes(self._attributed(self.reconciler.some()))
+        self.carrier.settle_doubts()
         self.tell_losses()
+        if self.ledger.trouble:
+            self.tell(Record("degraded", self.ledger.trouble))
         self.save_learned()
 
     def save_learned(self) -> None:
@@ -178,6 +199,32 @@ class Daemon(Dispatcher):
             why = ", ".join(f"{count} events: {cause}" for cause, count in new.items())
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
+
+    def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
+        """Go back to the values found, and leave them so until they are adopted.
+
+        Raises KernelError where nothing may be written.
+        """
+        if self.is_observing and not dry_run:
+            raise KernelError(
+                "observing: nothing is written", "stop it, then bpftune rollback"
+            )
+        steps = roll_back(
+            self.ledger,
+            selection,
+            self.machine.sysctls,
+            self.carrier,
+            self.machine.in_use,
+            dry_run=dry_run,
+        )
+        if dry_run:
+            return steps
+        for step in steps:
+            entry = self.ledger.get(step.netns.cookie, step.tunable)
+            if step.action == SET and entry is not None:
+                self._let_know(entry, Yielded(step.netns.cookie, step.tunable))
+        self._handle_pending()
+        return steps
 
     def stop(self) -> None:
         """Take back what is on trial, keep the rest and say how to undo it."""

@@ -49,7 +49,8 @@ from bpftune.records import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from bpftune.ledger import Entry
+    from bpftune.entry import Entry
+    from bpftune.journal import Journal
     from bpftune.machine import Machine
 
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
@@ -68,19 +69,22 @@ class Dispatcher:
         observe: bool = False,
         only_netns: str = "",
         clock: Callable[[], float] = time.monotonic,
+        journal: Journal | None = None,
+        serial: int = 0,
         learned: Learned | None = None,
     ) -> None:
         """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
 
         With *only_netns*, a laboratory's daemon, namespaces whose name does not
-        begin with it are none of its business.
+        begin with it are none of its business. *journal* and *serial*: see
+        ``Ledger``.
         """
         self.machine = machine
         self.tuners = tuners
         self.tell = tell
         self.clock = clock
         self._only_netns = only_netns
-        self.ledger = Ledger()
+        self.ledger = Ledger(journal, serial)
         self.learned = learned if learned is not None else Learned(time.time())
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
@@ -199,7 +203,7 @@ class Dispatcher:
         host = self.machine.namespaces.host.cookie
         if is_new and entry is not None and setting is not None and cookie == host:
             why = f"{setting.file} line {setting.line} sets it"
-            self._hand_over(Yield(tunable, why), cookie)
+            self._hand_over(Yield(tunable, why), cookie, by_file=True)
         return entry
 
     def _queue_changes(self, events: list[ValueChanged]) -> None:
@@ -325,7 +329,9 @@ class Dispatcher:
             except KernelError as error:
                 self.tell(Record("degraded", str(error), tuner.name))
 
-    def _hand_over(self, request: Yield, cookie: NetnsCookie) -> None:
+    def _hand_over(
+        self, request: Yield, cookie: NetnsCookie, *, by_file: bool = False
+    ) -> None:
         entry = self.ledger.get(cookie, request.tunable)
         if entry is None:
             return
@@ -333,10 +339,15 @@ class Dispatcher:
             now = self.machine.sysctls.read(cookie, request.tunable.name)
         except KernelError:
             now = entry.expected
-        answer = self.carrier.hand_over(request, cookie, now)
+        answer = self.carrier.hand_over(request, cookie, now, by_file=by_file)
+        if answer is not None:
+            self._let_know(entry, answer)
+
+    def _let_know(self, entry: Entry, event: Event) -> None:
+        """Queue *event* for the tuner of *entry*."""
         owner = [tuner for tuner in self.tuners if tuner.name == entry.tuner]
-        if answer is not None and owner:
-            self._pending.append((owner[0], answer))
+        if owner:
+            self._pending.append((owner[0], event))
 
     def _unreachable(self, cookie: NetnsCookie) -> None:
         """Count an event that came too late, and forget its namespace if it ended."""

@@ -24,6 +24,7 @@ from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
+from bpftune.kernel.sock_diag import buffers_in_use
 from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
@@ -68,6 +69,7 @@ class Machine:
             stack.callback(self.namespaces.close)
             self.sysctls = Sysctls(self.namespaces)
             stack.callback(self.sysctls.close)
+            self.in_use = buffers_in_use(self.namespaces)
             self.sockets = stack.enter_context(Sockets())
             if self.sockets.refused:
                 self.problems.append(f"{self.sockets.refused}; {LOST_MARKS}")

@@ -345,12 +345,15 @@ class Recheck:
 class Yield:
     """Hand *tunable* in the event's namespace to the admin.
 
-    *old* is the value before the admin's, where that is known.
+    *old* is the value before the admin's, where that is known, *uid* and *comm*
+    who set it, as in ``ValueChanged``.
     """
 
     tunable: Tunable
     why: str
     old: Value | None = None
+    uid: int | None = None
+    comm: bytes = b""
 
 
 Request = Change | Keep | Advise | Watch | Nudge | Wake | Survey | Recheck | Yield

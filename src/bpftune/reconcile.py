@@ -14,8 +14,9 @@ from bpftune.model import NetnsCookie, Recheck, Tunable, Tuner, ValueChanged
 
 if TYPE_CHECKING:
     from bpftune.carry import Sysctls
+    from bpftune.entry import Entry
     from bpftune.kernel.netns import Namespaces
-    from bpftune.ledger import Entry, Ledger
+    from bpftune.ledger import Ledger
 
 MOST_NAMESPACES = 4096
 REREAD_AT_ONCE = 256  # as many as there are sysctl descriptors kept open
@@ -54,7 +55,9 @@ class Reconciler:
         host = self._namespaces.host.cookie
         for cookie in self._ledger.cookies():
             mine = self._ledger.of(cookie).values()
-            if cookie != host and not any(e.ours or e.yielded for e in mine):
+            if cookie != host and not any(
+                e.ours or e.yielded or e.counts for e in mine
+            ):
                 self._ledger.forget(cookie)
                 self._sysctls.forget(cookie)
                 return
@@ -68,10 +71,10 @@ class Reconciler:
         """
         cookie, tunable = entry.netns.cookie, entry.tunable
         now = self._sysctls.read(cookie, tunable.name)
-        if now == entry.expected:
-            return None
         if entry.yielded:
-            entry.expected = now
+            self._ledger.seen(entry, now)
+            return None
+        if self._ledger.resolve(entry, now):
             return None
         return ValueChanged(cookie, tunable, entry.expected, now, uid, comm)
 
@@ -113,8 +116,9 @@ class Reconciler:
         return self._compare_all(turn)
 
     def ours(self) -> list[ValueChanged]:
-        """Compare all in which a value of ours should be in force."""
-        return self._compare_all(self._ledger.in_force())
+        """Compare all in which a value of ours should be, or may be, in force."""
+        mine = [entry for entry in self._ledger if entry.ours or entry.is_open]
+        return self._compare_all(mine)
 
     def _compare_all(
         self, entries: list[Entry], uid: int | None = None, comm: bytes = b""

@@ -1,37 +1,20 @@
 """Records: what the daemon tells people and machines, one line each.
 
 A record is one decision. ``as_line`` says it to people, ``as_json`` to
-machines, and ``Sink`` writes either, without ever flooding or failing.
+machines. Where it goes is the business of ``sink`` and ``targets``.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from bpftune.text import one_line, printable, rfc3339, seconds_words, size_words
+from bpftune.text import one_line, printable, rfc3339, size_words
 
 if TYPE_CHECKING:
     from bpftune.model import Netns, Value
-
-KINDS = (
-    "started",
-    "change",
-    "kept",
-    "taken_back",
-    "shrunk",
-    "rejected",
-    "yielded",
-    "adopted",
-    "rolled_back",
-    "advice",
-    "lost",
-    "degraded",
-    "stopped",
-)
 
 SCHEMA = 1
 
@@ -59,7 +42,7 @@ _PHRASES = {
     "shrunk": "{what}{place} {move}{where}, shrunk: {why}",
     "rejected": "{what}{place} {move}{where} was refused: {why}",
     "yielded": "{what}{where} is the admin's now: {why}",
-    "adopted": "{what} {new}{where} is bpftune's to tune: {why}",
+    "adopted": "{what}{place} {new}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
     "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",
@@ -71,10 +54,10 @@ _UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
 class Record:
     """One decision, or one thing to know about the daemon itself.
 
-    *record* is one of ``KINDS``; *why* a sentence; *tunable* the dotted sysctl
-    name; *old* and *new* whole values; *change* the id that ties the records
-    of one change together; *undo* a shell command; *extra* plain numbers and
-    words for machines.
+    *record* is one of ``kinds.KINDS``; *why* a sentence; *tunable* the dotted
+    sysctl name; *old* and *new* whole values; *change* the id that ties the
+    records of one change together; *undo* a shell command; *extra* plain numbers
+    and words for machines; *mode* ``tune`` or ``observe``, which the sink adds.
     """
 
     record: str
@@ -87,6 +70,7 @@ class Record:
     change: str | None = None
     undo: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
+    mode: str | None = None
 
 
 def _short(tunable: str) -> str:
@@ -156,7 +140,7 @@ def as_line(record: Record) -> str:
     return one_line(text)
 
 
-def _plain(thing: object) -> object:
+def plain(thing: object) -> object:
     """Return *thing* as JSON can carry it, its text escaped."""
     if thing is None or isinstance(thing, bool | int):
         return thing
@@ -166,9 +150,9 @@ def _plain(thing: object) -> object:
     if isinstance(thing, bytes):
         return printable(thing)
     if isinstance(thing, Mapping):
-        return {one_line(str(key)): _plain(thing[key]) for key in thing}
+        return {one_line(str(key)): plain(thing[key]) for key in thing}
     if isinstance(thing, list | tuple | set | frozenset):
-        return [_plain(one) for one in thing]
+        return [plain(one) for one in thing]
     return one_line(str(thing))
 
 
@@ -191,134 +175,7 @@ def as_json(record: Record, now_unix: float) -> str:
         "why": record.why,
         "change": record.change,
         "undo": record.undo,
+        "mode": record.mode,
     }
     more = {key: record.extra[key] for key in record.extra if key not in fields}
-    return json.dumps(_plain({**fields, **more}))
-
-
-@dataclass(slots=True)
-class _Voice:
-    """What one tuner said last, how often, and how much it may still say."""
-
-    tokens: float
-    refilled_s: float
-    last: Record | None = None
-    first_s: float = 0.0
-    repeats: int = 0
-    suppressed: int = 0
-
-
-class Sink:
-    """Writes records to *stream*; nothing that happens there stops the daemon.
-
-    Equal records in a row of one tuner are written once and then counted for
-    ``COALESCE_S``. A tuner may say ``BURST`` records at once and ``PER_S`` in
-    the long run; more are counted, not written, and the count is a record.
-    """
-
-    COALESCE_S = 600.0
-    BURST = 100
-    PER_S = 1.0
-
-    def __init__(
-        self,
-        stream: TextIO,
-        *,
-        json_lines: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        has_room: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Write to *stream*: sentences, or with *json_lines* JSON objects.
-
-        *has_room* tells whether a line can be written without waiting.
-        """
-        self._stream = stream
-        self._json_lines = json_lines
-        self._monotonic = monotonic
-        self._wall = wall
-        self._has_room = has_room
-        self._unread = 0
-        self._voices: dict[str | None, _Voice] = {}
-        self.broken = False
-
-    def write(self, record: Record) -> None:
-        """Write *record*, or count it if it repeats or there are too many."""
-        now_s = self._monotonic()
-        voice = self._voices.get(record.tuner)
-        if voice is None:
-            voice = self._voices[record.tuner] = _Voice(self.BURST, now_s)
-        if self._is_repeat(voice, record) and now_s - voice.first_s < self.COALESCE_S:
-            voice.repeats += 1
-            return
-        self._say_repeats(voice, now_s)
-        voice.tokens += (now_s - voice.refilled_s) * self.PER_S
-        voice.tokens = min(voice.tokens, self.BURST)
-        voice.refilled_s = now_s
-        if voice.tokens < 1:
-            voice.suppressed += 1
-            voice.last = None
-            return
-        self._say_suppressed(record.tuner, voice)
-        voice.tokens -= 1
-        voice.last, voice.first_s = record, now_s
-        self._out(record)
-
-    def tick(self) -> None:
-        """Write the counts that are due; call it about once a minute."""
-        now_s = self._monotonic()
-        for tuner, voice in self._voices.items():
-            if now_s - voice.first_s >= self.COALESCE_S:
-                self._say_repeats(voice, now_s)
-                voice.last = None
-            self._say_suppressed(tuner, voice)
-
-    def close(self) -> None:
-        """Write all counts still held back. The stream stays open."""
-        for tuner, voice in self._voices.items():
-            self._say_repeats(voice, self._monotonic())
-            self._say_suppressed(tuner, voice)
-
-    @staticmethod
-    def _is_repeat(voice: _Voice, record: Record) -> bool:
-        # A record of a change has an id that no other has: what can be
-        # undone is never swallowed.
-        return voice.last == record
-
-    def _say_repeats(self, voice: _Voice, now_s: float) -> None:
-        if voice.last is None or not voice.repeats:
-            return
-        times, over_s = voice.repeats, now_s - voice.first_s
-        voice.repeats = 0
-        why = f"{voice.last.why} ({times} times in {seconds_words(round(over_s))})"
-        extra = {**voice.last.extra, "times": times, "over_s": round(over_s, 3)}
-        self._out(replace(voice.last, why=why, extra=extra))
-
-    def _say_suppressed(self, tuner: str | None, voice: _Voice) -> None:
-        if not voice.suppressed:
-            return
-        count, voice.suppressed = voice.suppressed, 0
-        why = f"{count} records were not written, for there were too many"
-        self._out(Record("lost", why, tuner, extra={"suppressed": count}))
-
-    def _out(self, record: Record) -> None:
-        if self.broken:
-            return
-        if not self._has_room():
-            self._unread += 1
-            return
-        if self._unread:
-            count, self._unread = self._unread, 0
-            why = f"{count} records were not written, for nobody read them"
-            self._out(Record("lost", why, extra={"unread": count}))
-        line = (
-            as_json(record, self._wall()) if self._json_lines else as_line(record)
-        ) + "\n"
-        try:
-            self._stream.write(line)
-            self._stream.flush()
-        except BlockingIOError:
-            return  # the reader is slow, and tuning does not wait for it
-        except (OSError, ValueError):
-            # The reader is gone (EPIPE), or the stream was closed.
-            self.broken = True
+    return json.dumps(plain({**fields, **more}))

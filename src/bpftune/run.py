@@ -2,70 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import selectors
 import signal
 import socket
-import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from bpftune import __version__, learned_file
 from bpftune.daemon import Daemon
-from bpftune.kernel.errors import KernelError
+from bpftune.history import History, last_change
+from bpftune.journal import NAME, Journal, boot_id, replay
+from bpftune.lock import lock
 from bpftune.machine import Machine
+from bpftune.notify import Notifier
 from bpftune.paths import run_dir, state_dir
-from bpftune.records import Record, Sink
-from bpftune.text import printable
+from bpftune.records import Record
+from bpftune.sink import Sink
+from bpftune.targets import STDERR, choose
 from bpftune.tuners import discover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from bpftune.model import Tuner
-
-
-class SecondDaemonError(KernelError):
-    """Another daemon runs on this machine."""
-
-
-def lock(directory: Path, stack: ExitStack) -> None:
-    """Take the lock that keeps a second daemon away. Raises KernelError."""
-    try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        file = stack.enter_context((directory / "lock").open("a+"))
-    except OSError as error:
-        raise KernelError(
-            f"cannot use {directory}: {error.strerror}",
-            "set BPFTUNE_RUN_DIR to a directory that root may write",
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        raise SecondDaemonError(
-            "another bpftune daemon is running on this machine",
-            f"stop it first; process {printable(file.readline(32).strip()) or '?'} "
-            f"holds {directory / 'lock'}",
-        ) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
 
 
 def run(*, observe: bool = False, json: bool = False) -> int:
     """Run until SIGTERM or SIGINT; return the exit code.
 
-    Records go to stderr, one a line. Raises KernelError if it cannot start.
+    Records go to the history, and to standard error or wherever ``targets.choose``
+    finds better. Raises KernelError if it cannot start.
     """
-    sink = Sink(sys.stderr, json_lines=json, has_room=_room_in(sys.stderr.fileno()))
     with ExitStack() as stack:
+        sink = _sink(stack, observe=observe, json=json)
+        notifier = stack.enter_context(closing(Notifier()))
         lock(run_dir(), stack)
         wake_fd = _signals(stack)
+        boot = boot_id()
+        earlier = replay(run_dir() / NAME, boot)
+        journal = stack.enter_context(closing(Journal(run_dir() / NAME, boot)))
         tuners, problems = discover()
         learned_path = state_dir() / "learned.json"
         learned, not_learned = learned_file.load(learned_path, time.time())
@@ -76,6 +51,9 @@ def run(*, observe: bool = False, json: bool = False) -> int:
             sink.write,
             observe=observe,
             only_netns=os.environ.get("BPFTUNE_ONLY_NETNS", ""),
+            journal=None if observe else journal,
+            earlier=earlier,
+            serial=last_change(state_dir()),
             learned=learned,
             learned_path=None if observe else learned_path,
         )
@@ -86,21 +64,24 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         _tell_degraded(machine, tuners, sink)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
-        sink.write(_started(daemon, observe=observe))
-        _loop(daemon, wake_fd, sink)
-    sink.close()
+        started = _started(daemon, observe=observe)
+        sink.write(started)
+        notifier.ready(started.why)
+        _loop(daemon, wake_fd, sink, notifier)
+        notifier.stopping()
     return 0
 
 
-def _room_in(fd: int) -> Callable[[], bool]:
-    """Return a function that tells whether *fd* takes a line at once.
-
-    A reader that sleeps, or a terminal stopped by Ctrl-S, must not stop us, and
-    O_NONBLOCK would hold for all who share the file.
-    """
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    return lambda: bool(poll.poll(0))
+def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
+    """Return the sink, which writes what it holds back when *stack* is left."""
+    # Were standard error closed, its number would go to the next file opened.
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(fd)
+    targets = [choose(json_lines=json), History(state_dir())]
+    return stack.enter_context(
+        closing(Sink(targets, mode="observe" if observe else "tune"))
+    )
 
 
 def _signals(stack: ExitStack) -> int:
@@ -141,8 +122,8 @@ def _started(daemon: Daemon, *, observe: bool) -> Record:
     )
 
 
-def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
-    """Wait and turn until a signal comes."""
+def _loop(daemon: Daemon, wake_fd: int, sink: Sink, notifier: Notifier) -> None:
+    """Wait and turn until a signal comes; the watchdog hears of each turn."""
     machine = daemon.machine
     with selectors.DefaultSelector() as selector:
         selector.register(wake_fd, selectors.EVENT_READ)
@@ -150,7 +131,7 @@ def _loop(daemon: Daemon, wake_fd: int, sink: Sink) -> None:
             selector.register(machine.namespaces.fd, selectors.EVENT_READ)
         selector.register(machine.loader.fd, selectors.EVENT_READ)
         while True:
-            due_s = daemon.turn()
+            due_s = min(daemon.turn(), notifier.turned())
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return

@@ -34,10 +34,10 @@ def environment(run_dir: Path, more: Mapping[str, str] | None = None) -> dict[st
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), *_python_path(more))))
     return {
         **os.environ,
+        "BPFTUNE_STATE_DIR": str(run_dir / "state"),
         **(more or {}),
         "PYTHONPATH": path,
         "BPFTUNE_RUN_DIR": str(run_dir),
-        "BPFTUNE_STATE_DIR": str(run_dir / "state"),
         "BPFTUNE_ONLY_NETNS": OURS,
     }
 

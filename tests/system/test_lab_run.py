@@ -34,7 +34,8 @@ def test_every_scenario_runs(scenario: Scenario) -> None:
         assert result.met(WMEM)[0][-1] == scenario.wmem_max_bytes
     if scenario.rmem_max_bytes:
         assert result.met(RMEM)[0][-1] == scenario.rmem_max_bytes
-    assert (result.requests_per_s is not None) == (scenario.traffic == "requests")
+    counted = scenario.traffic in {"requests", "transfers", "downloads"}
+    assert (result.requests_per_s is not None) == counted
     assert json.loads(json.dumps(result.as_json()))["schema"] == 1
 
 
@@ -47,6 +48,18 @@ def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> 
     assert 5 <= told["requests_per_s"] <= 100
     assert 0.04 <= told["latency_median_s"] <= told["latency_p99_s"]
     assert {one["bytes"] for one in told["connections"]} == {20_000}
+
+
+def test_downloads_are_counted_and_timed() -> None:
+    settings = ["traffic=downloads", "transfer=20kB", "flows=2", "rtt=20ms"]
+    result = run_scenario(override(find("short-connections"), [*settings, "seconds=2"]))
+    assert result.requests_per_s is not None
+    assert result.latency_median_s is not None
+    assert result.latency_p99_s is not None
+    assert 5 <= result.requests_per_s <= 100
+    assert 0.04 <= result.latency_median_s <= result.latency_p99_s
+    ends = {one["tunable"]: one["end"] for one in result.values}
+    assert ends == {WMEM: "sender", RMEM: "receiver"}
 
 
 def test_the_initial_sizes_are_set() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from bpftune.daemon import Daemon
+from bpftune.journal import Journal, replay
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
@@ -324,6 +325,7 @@ class FakeMachine:
         self.verdicts: dict[str, list[object]] = {}
         self.problems: list[str] = []
         self.records: list[Record] = []
+        self.buffers: dict[tuple[NetnsCookie, str], int | None] = {}
 
     def memory(self) -> Memory:
         return MEMORY
@@ -331,6 +333,10 @@ class FakeMachine:
     def works(self, tuner: Tuner, program: str) -> bool:
         del tuner, program
         return True
+
+    def in_use(self, netns: Netns, tunable: Tunable) -> int | None:
+        self.namespaces.check(netns.cookie)
+        return self.buffers.get((netns.cookie, tunable.name), 0)
 
     def set_in_file(self, tunable: Tunable, value: str, file: str, line: int) -> None:
         """Let a line of the admin's sysctl files set *tunable*."""
@@ -342,10 +348,15 @@ class FakeMachine:
         *tuners: Tuner,
         observe: bool = False,
         only_netns: str = "",
+        journal: Path | None = None,
+        boot: str = "boot",
         learned: Learned | None = None,
         learned_path: Path | None = None,
     ) -> Daemon:
-        """Return a daemon on this machine; its records go to ``records``."""
+        """Return a daemon on this machine; its records go to ``records``.
+
+        With *journal* it goes on from there, as ``run`` would.
+        """
         return Daemon(
             cast("Machine", self),
             list(tuners),
@@ -353,6 +364,8 @@ class FakeMachine:
             observe=observe,
             only_netns=only_netns,
             clock=self.clock,
+            journal=Journal(journal, boot) if journal and not observe else None,
+            earlier=replay(journal, boot) if journal else None,
             learned=learned,
             learned_path=learned_path,
         )

@@ -156,7 +156,14 @@ def test_a_refusal_is_told_even_if_nothing_can_be_read_then(desk: Desk) -> None:
     desk.sysctls.refusing = INVALID
     assert isinstance(desk.change(GROWN), Rejected)
     assert desk.entry.expected == FOUND
+    assert desk.entry.intended == GROWN  # for all we know it may be there
+
+    desk.sysctls.unreadable = desk.sysctls.refusing = None
+    assert isinstance(desk.change(wmem(16 * MIB)), Rejected)
+    assert desk.last.why == "nobody knows yet how the last write of it ended"
+    desk.carrier.settle(None, "stopped in mid-trial")
     assert desk.entry.intended is None
+    assert desk.sysctls.writes == []
 
 
 def test_a_namespace_that_ends_before_the_write_gets_nothing_nor_does_the_host(
@@ -312,6 +319,22 @@ def test_what_is_handed_over_is_told_once_and_never_written_again(desk: Desk) ->
     desk.carrier.settle(None, "stopped")
     desk.keep()
     assert len(desk.sysctls.writes) == 1
+
+
+@pytest.mark.parametrize(
+    ("uid", "comm", "by"),
+    [
+        (0, b"sys\x1bctl", {"by_uid": 0, "by_comm": b"sys\x1bctl"}),
+        (None, b"", {}),
+    ],
+)
+def test_who_took_it_is_in_the_record_if_it_was_seen(
+    desk: Desk, uid: int | None, comm: bytes, by: dict[str, object]
+) -> None:
+    desk.change(GROWN)
+    request = Yield(TCP_WMEM, "somebody set it", None, uid, comm)
+    desk.carrier.hand_over(request, HOST.cookie, wmem(5 * MIB))
+    assert desk.last.extra == by
 
 
 def test_handing_over_what_was_never_met_is_nothing(desk: Desk) -> None:

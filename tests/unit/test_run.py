@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,41 +16,16 @@ import pytest
 
 from bpftune import run as runner
 from bpftune.daemon import Daemon
-from bpftune.kernel.errors import KernelError
+from bpftune.history import read
 from bpftune.kernel.loader import Verdict
+from bpftune.lock import SecondDaemonError, lock
 from bpftune.machine import Machine
 from bpftune.model import Change, Event, Facts, Request, Tuner
-from bpftune.records import Sink
-from bpftune.run import SecondDaemonError, lock
+from bpftune.notify import Notifier
+from bpftune.sink import Sink
 from bpftune.tuners import Problem
 from tests.unit.fakes import MIB, RED, TCP_WMEM, FakeMachine, wmem
-
-# --- one daemon a machine ----------------------------------------------------
-
-
-def test_a_second_daemon_is_told_who_holds_the_lock(tmp_path: Path) -> None:
-    with ExitStack() as first, ExitStack() as second:
-        lock(tmp_path / "new" / "run", first)
-        with pytest.raises(SecondDaemonError, match="another bpftune daemon") as told:
-            lock(tmp_path / "new" / "run", second)
-    assert str(tmp_path / "new" / "run" / "lock") in told.value.hint
-
-
-def test_the_lock_is_free_again_at_the_end(tmp_path: Path) -> None:
-    for _ in range(2):
-        with ExitStack() as stack:
-            lock(tmp_path, stack)
-
-
-def test_a_directory_that_cannot_be_used_is_named_with_a_way_out(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").touch()
-    with ExitStack() as stack, pytest.raises(KernelError) as told:
-        lock(tmp_path / "file" / "run", stack)
-    assert str(tmp_path / "file" / "run") in str(told.value)
-    assert "BPFTUNE_RUN_DIR" in told.value.hint
-
+from tests.unit.receivers import Receiver
 
 # --- a whole run -------------------------------------------------------------
 
@@ -122,7 +98,8 @@ def stage(
         monkeypatch.setattr(runner, "discover", lambda: found)
         monkeypatch.setenv("BPFTUNE_RUN_DIR", str(tmp_path))
         monkeypatch.setenv("BPFTUNE_STATE_DIR", str(tmp_path / "state"))
-        monkeypatch.delenv("BPFTUNE_ONLY_NETNS", raising=False)
+        for variable in ("BPFTUNE_ONLY_NETNS", "NOTIFY_SOCKET", "JOURNAL_STREAM"):
+            monkeypatch.delenv(variable, raising=False)
         yield stage
 
 
@@ -219,5 +196,108 @@ def test_events_in_the_ring_wake_the_loop(stage: Stage) -> None:
             return turn()
 
         daemon.turn = counted  # type: ignore[method-assign]
-        runner._loop(daemon, wake_fd, Sink(io.StringIO()))
+        runner._loop(daemon, wake_fd, Sink(), Notifier({}))
     assert turns >= 2
+
+
+def test_the_history_has_what_was_told_and_in_which_mode(
+    stage: Stage, tmp_path: Path
+) -> None:
+    for observe in (False, True):
+        stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
+        runner.run(observe=observe, json=True)
+    told = stage.lines()
+    assert list(read(tmp_path / "state")) == told
+    modes = [(one["record"], one["mode"]) for one in told]
+    assert ("change", "tune") in modes
+    assert ("advice", "observe") in modes
+    assert ("change", "observe") not in modes
+
+
+def test_a_second_daemon_leaves_the_history_alone(stage: Stage, tmp_path: Path) -> None:
+    assert stage.machine.records == []
+    with ExitStack() as stack:
+        lock(tmp_path, stack)
+        with pytest.raises(SecondDaemonError):
+            runner.run()
+    assert not (tmp_path / "state").exists()
+
+
+def test_without_a_place_for_the_history_it_runs_all_the_same(
+    stage: Stage, tmp_path: Path
+) -> None:
+    (tmp_path / "state").touch()
+    stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
+    assert runner.run(json=True) == 0
+    told = [line for line in stage.lines() if line["record"] == "degraded"]
+    assert {line["why"] for line in told} == {
+        f"no history is kept in {tmp_path / 'state'}: File exists",
+        f"{tmp_path / 'state' / 'learned.json'} is ignored: Not a directory",
+    }
+
+
+def test_the_number_of_a_closed_standard_error_goes_to_no_other_file(
+    tmp_path: Path,
+) -> None:
+    """Libraries print there whatever it is; a lock or a socket must not be."""
+    script = """
+import os
+os.close(2)
+os.close(0)
+from contextlib import ExitStack
+from bpftune.run import _sink
+with ExitStack() as stack:
+    _sink(stack, observe=False, json=False)
+    opened = os.open(".", os.O_RDONLY)
+print(opened > 2, os.readlink("/proc/self/fd/0"), os.readlink("/proc/self/fd/2"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "BPFTUNE_STATE_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout == "True /dev/null /dev/null\n"
+
+
+# --- the service manager -----------------------------------------------------
+
+
+def test_the_service_manager_hears_of_the_start_and_of_the_stop(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
+    with Receiver(tmp_path / "notify") as manager:
+        runner.run(json=True)
+        ready, stopping = manager.datagrams()
+    assert ready.startswith(b"READY=1\nSTATUS=")
+    assert ready.endswith(b"tuning; tuners: raising")
+    assert stopping.startswith(b"STOPPING=1\n")
+
+
+def test_the_loop_wakes_for_the_watchdog(stage: Stage, tmp_path: Path) -> None:
+    """Nothing else wakes it for a minute; the test ends when it was heard of."""
+    daemon = Daemon(
+        cast("Machine", stage.machine), [stage.tuner], stage.machine.records.append
+    )
+    environment = {
+        "NOTIFY_SOCKET": str(tmp_path / "notify"),
+        "WATCHDOG_USEC": "20000",
+    }
+    with ExitStack() as stack:
+        manager = stack.enter_context(Receiver(tmp_path / "notify"))
+        notifier = stack.enter_context(closing(Notifier(environment)))
+        wake_fd = runner._signals(stack)
+        turn = daemon.turn
+
+        def until_heard() -> float:
+            if manager.waits():
+                os.kill(os.getpid(), signal.SIGINT)
+            return turn()
+
+        daemon.turn = until_heard  # type: ignore[method-assign]
+        runner._loop(daemon, wake_fd, Sink(), notifier)
+        assert manager.datagrams()[0] == b"WATCHDOG=1"

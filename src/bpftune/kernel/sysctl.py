@@ -111,7 +111,11 @@ class Sysctls:
         except SysctlError as refused:
             self._put_back(cookie, name, old, refused)
             raise
-        now = self.read(cookie, name)
+        try:
+            now = self.read(cookie, name)
+        except SysctlError as unread:
+            self._put_back(cookie, name, old, unread)
+            raise
         if now == value:
             return now
         different = SysctlError(
@@ -161,6 +165,9 @@ class Sysctls:
         for again in (True, False):
             file = self._file(cookie, name)
             if not file.writable:
+                if again:  # it may have been refused for a moment only
+                    self._close(cookie, name)
+                    continue
                 raise SysctlError(f"{name} is read-only here", errno.EACCES)
             try:
                 os.pwrite(file.fd, data, 0)
@@ -178,14 +185,17 @@ class Sysctls:
         network device or its module. To open it again tells which.
         """
         if error.errno == errno.ENOENT:
-            file = self._files.pop((cookie, name), None)
-            if file:
-                os.close(file.fd)
+            self._close(cookie, name)
             if again:
                 return
         raise SysctlError(
             f"{name} cannot be {what}: {error.strerror}", error.errno or 0
         ) from error
+
+    def _close(self, cookie: NetnsCookie, name: str) -> None:
+        file = self._files.pop((cookie, name), None)
+        if file:
+            os.close(file.fd)
 
     def _put_back(
         self, cookie: NetnsCookie, name: str, old: Value, why: SysctlError

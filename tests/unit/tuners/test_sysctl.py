@@ -86,7 +86,7 @@ CHANGED = ValueChanged(COOKIE, WMEM, (1, 2, 3), (4, 5, 6), uid=0, comm=b"sysctl"
 
 def test_a_real_change_hands_the_tunable_over_and_says_who() -> None:
     assert list(tuner.event_handler(CHANGED, FACTS)) == [
-        Yield(WMEM, "uid 0 (sysctl) set it to 4 5 6", CHANGED.old)
+        Yield(WMEM, "uid 0 (sysctl) set it to 4 5 6", CHANGED.old, 0, b"sysctl")
     ]
 
 

@@ -96,7 +96,7 @@ def yield_to_admin(event: ValueChanged, facts: Facts) -> Iterable[Yield]:
     """Hand over a tunable that somebody else really changed."""
     if event.tunable in facts.yielded:
         return ()
-    return [Yield(event.tunable, _who(event), event.old)]
+    return [Yield(event.tunable, _who(event), event.old, event.uid, event.comm)]
 
 
 def _who(event: ValueChanged) -> str:

@@ -1,0 +1,60 @@
+"""Records for syslog, where there is no journal: RFC 3164, as syslog(3) sends it.
+
+``<priority>date identifier[pid]: sentence``; the host's name is left to the
+daemon that reads */dev/log*.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bpftune.kinds import kind_of
+from bpftune.records import as_line
+
+if TYPE_CHECKING:
+    from bpftune.records import Record
+
+SOCKET = Path("/dev/log")
+FACILITY_DAEMON = 3
+
+
+def encode(record: Record, now_unix: float, pid: int) -> bytes:
+    """Return *record* as a message of RFC 3164, its time that of the place."""
+    kind = kind_of(record.record)
+    # Python leaves LC_TIME alone, so the month is English, as it has to be.
+    date = time.strftime("%b %e %H:%M:%S", time.localtime(now_unix))
+    header = f"<{FACILITY_DAEMON * 8 + kind.priority}>{date} bpftune[{pid}]: "
+    return (header + as_line(record)).encode("utf-8", "backslashreplace")
+
+
+class SyslogTarget:
+    """Sends records to syslog; never waits, never raises."""
+
+    def __init__(self, path: Path = SOCKET) -> None:
+        """Send to the socket at *path*."""
+        self.trouble = ""
+        self._path = str(path)
+        self._socket = socket.socket(
+            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        )
+
+    def write(self, record: Record, now_unix: float) -> bool:
+        """Send one message; False if nobody takes it."""
+        try:
+            self._socket.sendto(encode(record, now_unix, os.getpid()), self._path)
+        except BlockingIOError:
+            self.trouble = ""  # it is there, but slow
+            return False
+        except OSError as error:
+            self.trouble = f"syslog takes no records: {error.strerror}"
+            return False
+        self.trouble = ""
+        return True
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
