@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from bpftune.lab.scenarios import find
 from bpftune.lab.triples import RMEM, WMEM, Watched, set_triple
 
 if TYPE_CHECKING:
+    from bpftune.lab.child import Record
     from bpftune.lab.link import Link
     from bpftune.lab.namespaces import Namespace
 
@@ -46,6 +47,7 @@ class Settled:
     settled_s: float
     final_bytes: dict[str, int]
     goodput_bits_per_s: float
+    records: list[Record] = field(default_factory=list)
 
 
 def settled(watched: list[Watched], began_s: float, goodput: float) -> Settled:
@@ -83,7 +85,7 @@ def once(
         tested.stop()
         for one in watched:
             one.close()
-    return found
+    return replace(found, records=tested.records)
 
 
 def run(scenario: Scenario) -> list[Settled]:
