@@ -9,11 +9,11 @@ switchback experiment, Bojinov, Simchi-Levi and Zhao 2023).
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from bpftune.policy.epoch import median
 from bpftune.policy.paired import ALPHA, Differences, Pairs
 
 if TYPE_CHECKING:
@@ -74,8 +74,11 @@ class Alternation:
 
     @property
     def gain(self) -> float:
-        """The median of what was gained, in nats; 0 before the first pair."""
-        return statistics.median(self.gains) if self.gains else 0.0
+        """The median of what was gained, in nats; 0 before the first pair.
+
+        Of two in the middle the lower one.
+        """
+        return -median(-gain for gain in self.gains) if self.gains else 0.0
 
     @property
     def least_gain(self) -> float:

@@ -206,12 +206,17 @@ def test_the_daemons_way_in_is_cheap() -> None:
 
 
 def test_the_daemon_never_imports_what_is_for_the_commands_output() -> None:
-    code = "import sys, bpftune.cli, bpftune.run, bpftune.daemon; print(*sys.modules)"
+    code = (
+        "import sys, bpftune.cli, bpftune.run, bpftune.tuners;"
+        "bpftune.tuners.discover([]); print(*sys.modules)"
+    )
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     loaded = set(answer.stdout.split())
     assert "bpftune.run" in loaded
+    assert "bpftune.tuners.tcp_buffer" in loaded
     assert not {"rich", "argparse", "asyncio", "logging", "textwrap"} & loaded
+    assert not {"statistics", "decimal", "random", "importlib.metadata"} & loaded
     commands = {name for name in loaded if name.startswith("bpftune.cli.")}
     assert commands == {"bpftune.cli.errors"}

@@ -14,7 +14,6 @@ turn, and whole transfers are compared (``policy.alternate``).
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -278,7 +277,8 @@ def _paid(state: Initial, trial: Alternation) -> str:
 def _facts(trial: Alternation) -> dict[str, object]:
     if not trial.gains:
         return {"transfers": len(trial.controls)}
-    spread = statistics.pstdev(trial.gains)
+    squares = math.fsum((gain - trial.gain) ** 2 for gain in trial.gains)
+    spread = math.sqrt(squares / len(trial.gains))
     return {
         "pairs": trial.pairs.pairs,
         "pairs_won": trial.pairs.won,
