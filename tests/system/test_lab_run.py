@@ -114,7 +114,7 @@ time.sleep(60)
 
     def begin(self: Bpftune) -> None:
         super(Bpftune, self).__init__([sys.executable, "-c", program])
-        self.directory, self.only = None, "bpftune-lab-"
+        self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
     monkeypatch.setattr(Bpftune, "__init__", begin)
     result = run_scenario(override(find("lan"), ["seconds=1"]), "self")
@@ -124,7 +124,7 @@ time.sleep(60)
 def test_a_tuner_that_never_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(self: Bpftune) -> None:
         super(Bpftune, self).__init__(["sh", "-c", "echo bad kernel >&2; exit 5"])
-        self.directory, self.only = None, "bpftune-lab-"
+        self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
     monkeypatch.setattr(Bpftune, "__init__", begin)
     with pytest.raises(ContenderError, match="ended with 5: bad kernel"):
