@@ -27,6 +27,7 @@ demo: build
 
 ##@ tests: everything: check, and with the real kernel, as root
 tests: check
+	$(BIN)/python -m pytest -q -m slow tests/unit
 	$(if $(ROOT_TESTS),$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(ROOT_TESTS))
 
 ##@ check: linters, types and unit tests, in seconds and without root
@@ -34,7 +35,7 @@ check: build man
 	$(BIN)/ruff check --quiet $(CHECKED)
 	$(BIN)/ruff format --check --quiet $(CHECKED)
 	$(BIN)/mypy $(CHECKED)
-	$(BIN)/python -m pytest -q $(wildcard tests/unit examples)
+	$(BIN)/python -m pytest -q -m "not slow" $(wildcard tests/unit examples)
 
 ##@ bench: measure what bpftune gains and costs, in about forty minutes
 bench: build
@@ -58,6 +59,10 @@ man: $(MAN)
 %.8: %.8.rst | $(VENV)/installed
 	$(BIN)/python -m docutils --writer=manpage --halt=warning $< $@
 
+##@ completions: completion for shells, after a verb or an option changed
+completions: build
+	$(BIN)/python -m bpftune.cli.completion packaging/completions
+
 ##@ clean: remove all that was built
 clean:
 	rm -rf $(VENV) build dist $(MAN)
@@ -68,4 +73,4 @@ clean:
 help:
 	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
 
-.PHONY: run demo tests check bench build dependencies man clean help
+.PHONY: run demo tests check bench build dependencies man completions clean help

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import overhead, receive_buffers, send_buffers
+from bench import initial_sizes, overhead, receive_buffers, send_buffers
 
 
 def main() -> int:
@@ -23,6 +23,7 @@ def main() -> int:
     asked = [] if options.full else ["--quick"]
     failed += int(send_buffers.main(asked) > 0)
     failed += int(receive_buffers.main(asked) > 0)
+    failed += int(initial_sizes.main(asked) > 0)
     return failed
 
 

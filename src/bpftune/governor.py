@@ -29,9 +29,16 @@ def growth_bytes(change: Change, entry: Entry) -> int:
     """
     if entry.tunable.is_range:
         return 0
-    return max(0, change.value[-1] - entry.found[-1]) * max(
-        1, change.sockets, entry.sockets
-    )
+    return _beyond(change.value, entry) * max(1, change.sockets, entry.sockets)
+
+
+def _beyond(value: Value, entry: Entry) -> int:
+    """Return what *value* lets one socket use beyond the value found.
+
+    Of a triple the second number is what each begins with, the third what it may get.
+    """
+    pairs = zip(value[-2:], entry.found[-2:], strict=True)
+    return max(0, *(new - found for new, found in pairs))
 
 
 def grant_after(change: Change, entry: Entry) -> int:
@@ -43,8 +50,8 @@ def grant_after(change: Change, entry: Entry) -> int:
 
 def grant_left(value: Value, entry: Entry) -> int:
     """Return what stays granted once *entry* is down at *value*: never more."""
-    before, after = (now[-1] - entry.found[-1] for now in (entry.expected, value))
-    return entry.grant_bytes * max(0, after) // before if before > 0 else 0
+    before, after = _beyond(entry.expected, entry), _beyond(value, entry)
+    return entry.grant_bytes * after // before if before else 0
 
 
 def refusal(

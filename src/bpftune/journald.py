@@ -85,7 +85,7 @@ def encode(entry: Mapping[str, str]) -> bytes:
 
 
 class JournaldTarget:
-    """Sends records to journald; when it is away, they are lost and counted.
+    """Sends records to journald; never waits, never raises.
 
     Each datagram names the socket anew, so journald may come and go.
     """
@@ -110,6 +110,9 @@ class JournaldTarget:
                 if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
                     raise
                 self._send_file(data)
+        except BlockingIOError:
+            self.trouble = ""  # it is there, but slow
+            return False
         except OSError as error:
             self.trouble = f"the journal takes no records: {error.strerror}"
             return False

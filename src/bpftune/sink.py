@@ -8,7 +8,8 @@ Targets are in ``targets``, ``journald``, ``syslog`` and ``history``.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bpftune.records import Record
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Target(Protocol):
     """Where records are written.
 
-    *trouble* says in words why the last record could not be written, else "".
+    *trouble* says in words what is wrong with it, else "": that there is no room
+    just now is not wrong.
     """
 
     trouble: str
@@ -47,9 +49,10 @@ class _Voice:
 
 @dataclass(slots=True)
 class _Outlet:
-    """A target, and the number of records it could not take since it was told."""
+    """A target, what waits for it, and how many records after that it missed."""
 
     target: Target
+    waiting: deque[tuple[Record, float]] = field(default_factory=deque)
     missed: int = 0
 
 
@@ -60,14 +63,19 @@ class Sink:
     ``COALESCE_S``. A tuner may say ``BURST`` records at once and ``PER_S`` in
     the long run; more are counted, not written, and the count is a record.
 
-    What one target could not take is counted, and told there once it can. Why it
-    could not is told to the others, once.
+    What one target could not take waits for it: sockets for syslog have room for
+    ten datagrams, and a start may tell more at once. What is more than ``BACKLOG``
+    is counted, and the count told there. What is wrong with a target is told to the
+    others, once.
     """
 
     COALESCE_S = 600.0
     BURST = 100
     PER_S = 1.0
-    AGAIN_S = 60.0
+    BACKLOG = 64
+    AGAIN_S = 1.0
+    LAST_TRIES = 50
+    LAST_TRIES_EVERY_S = 0.01
 
     def __init__(
         self,
@@ -126,14 +134,22 @@ class Sink:
             self._say_suppressed(tuner, voice)
         if now_s >= self._again_s:
             self._again_s = now_s + self.AGAIN_S
-            self._say_missed()
+            for outlet in self._outlets:
+                self._caught_up(outlet)
 
     def close(self) -> None:
-        """Write all counts still held back, and close the targets."""
+        """Write all that is held back, and close the targets.
+
+        A reader that is slow gets half a second more.
+        """
         for tuner, voice in self._voices.items():
             self._say_repeats(voice, self._monotonic())
             self._say_suppressed(tuner, voice)
-        self._say_missed()
+        for _ in range(self.LAST_TRIES):
+            late = [one for one in self._outlets if not self._caught_up(one)]
+            if all(outlet.target.trouble for outlet in late):
+                break
+            time.sleep(self.LAST_TRIES_EVERY_S)
         for outlet in self._outlets:
             outlet.target.close()
         self._outlets.clear()
@@ -168,10 +184,7 @@ class Sink:
         for outlet in self._outlets:
             if outlet is but:
                 continue
-            if not self._caught_up(outlet, now_unix) or not outlet.target.write(
-                record, now_unix
-            ):
-                outlet.missed += 1
+            self._hand(outlet, record, now_unix)
             trouble = outlet.target.trouble
             if trouble and trouble not in self._troubles:
                 self._troubles.add(trouble)
@@ -180,19 +193,27 @@ class Sink:
         for outlet, trouble in failing:
             self._out(Record("degraded", trouble), outlet)
 
-    def _say_missed(self) -> None:
-        now_unix = self._wall()
-        for outlet in self._outlets:
-            self._caught_up(outlet, now_unix)
+    def _hand(self, outlet: _Outlet, record: Record, now_unix: float) -> None:
+        """Let *outlet* have *record* now, or in its turn; if too many wait, count."""
+        if self._caught_up(outlet) and outlet.target.write(record, now_unix):
+            return
+        if outlet.missed or len(outlet.waiting) >= self.BACKLOG:
+            outlet.missed += 1
+        else:
+            outlet.waiting.append((record, now_unix))
 
-    def _caught_up(self, outlet: _Outlet, now_unix: float) -> bool:
-        """Tell *outlet* what it missed; return whether it takes records."""
+    def _caught_up(self, outlet: _Outlet) -> bool:
+        """Let *outlet* have what waits for it; return whether nothing is left."""
+        while outlet.waiting:
+            if not outlet.target.write(*outlet.waiting[0]):
+                return False
+            outlet.waiting.popleft()
         if not outlet.missed:
             return True
         why = f"{outlet.missed} records were not written, for nobody read them"
         extra = {"unread": outlet.missed}
         told = Record("lost", why, extra=extra, mode=self._mode)
-        if not outlet.target.write(told, now_unix):
+        if not outlet.target.write(told, self._wall()):
             return False
         outlet.missed = 0
         return True

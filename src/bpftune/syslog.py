@@ -32,7 +32,7 @@ def encode(record: Record, now_unix: float, pid: int) -> bytes:
 
 
 class SyslogTarget:
-    """Sends records to syslog; when it is away, they are lost and counted."""
+    """Sends records to syslog; never waits, never raises."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         """Send to the socket at *path*."""
@@ -46,6 +46,9 @@ class SyslogTarget:
         """Send one message; False if nobody takes it."""
         try:
             self._socket.sendto(encode(record, now_unix, os.getpid()), self._path)
+        except BlockingIOError:
+            self.trouble = ""  # it is there, but slow
+            return False
         except OSError as error:
             self.trouble = f"syslog takes no records: {error.strerror}"
             return False

@@ -77,6 +77,19 @@ def test_a_wheel_fits_every_machine_and_has_every_object(wheel: Path) -> None:
         assert str(source.relative_to("src").with_suffix(".o")) in names
 
 
+def test_a_wheel_has_schemas_and_completions(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for schema in (ROOT / "src/bpftune/schemas").glob("*.json"):
+        assert f"bpftune/schemas/{schema.name}" in names
+    shared = {name.partition(".data/data/")[2] for name in names} - {""}
+    assert shared == {
+        "share/bash-completion/completions/bpftune",
+        "share/zsh/site-functions/_bpftune",
+        "share/fish/vendor_completions.d/bpftune.fish",
+    }
+
+
 def test_a_missing_clang_is_a_clear_error(unpacked: Path, tmp_path: Path) -> None:
     program = unpacked / "src/bpftune/stale.bpf.c"
     program.write_text("int number;\n")

@@ -34,7 +34,8 @@ def test_every_scenario_runs(scenario: Scenario) -> None:
         assert result.met(WMEM)[0][-1] == scenario.wmem_max_bytes
     if scenario.rmem_max_bytes:
         assert result.met(RMEM)[0][-1] == scenario.rmem_max_bytes
-    assert (result.requests_per_s is not None) == (scenario.traffic == "requests")
+    counted = scenario.traffic in {"requests", "transfers", "downloads"}
+    assert (result.requests_per_s is not None) == counted
     assert json.loads(json.dumps(result.as_json()))["schema"] == 1
 
 
@@ -47,6 +48,18 @@ def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> 
     assert 5 <= told["requests_per_s"] <= 100
     assert 0.04 <= told["latency_median_s"] <= told["latency_p99_s"]
     assert {one["bytes"] for one in told["connections"]} == {20_000}
+
+
+def test_downloads_are_counted_and_timed() -> None:
+    settings = ["traffic=downloads", "transfer=20kB", "flows=2", "rtt=20ms"]
+    result = run_scenario(override(find("short-connections"), [*settings, "seconds=2"]))
+    assert result.requests_per_s is not None
+    assert result.latency_median_s is not None
+    assert result.latency_p99_s is not None
+    assert 5 <= result.requests_per_s <= 100
+    assert 0.04 <= result.latency_median_s <= result.latency_p99_s
+    ends = {one["tunable"]: one["end"] for one in result.values}
+    assert ends == {WMEM: "sender", RMEM: "receiver"}
 
 
 def test_the_initial_sizes_are_set() -> None:
@@ -101,7 +114,7 @@ time.sleep(60)
 
     def begin(self: Bpftune) -> None:
         super(Bpftune, self).__init__([sys.executable, "-c", program])
-        self.directory, self.only = None, "bpftune-lab-"
+        self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
     monkeypatch.setattr(Bpftune, "__init__", begin)
     result = run_scenario(override(find("lan"), ["seconds=1"]), "self")
@@ -111,7 +124,7 @@ time.sleep(60)
 def test_a_tuner_that_never_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def begin(self: Bpftune) -> None:
         super(Bpftune, self).__init__(["sh", "-c", "echo bad kernel >&2; exit 5"])
-        self.directory, self.only = None, "bpftune-lab-"
+        self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
     monkeypatch.setattr(Bpftune, "__init__", begin)
     with pytest.raises(ContenderError, match="ended with 5: bad kernel"):

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from bpftune.history import read
 from bpftune.kinds import KINDS
 from bpftune.lab.network import Lab
 from bpftune.records import Record, as_line
+from bpftune.sink import Sink
 from bpftune.syslog import SyslogTarget
 
 CHOSEN = "4096 16384 100000"
@@ -114,20 +114,19 @@ def test_rsyslog_reads_each_part(tmp_path: Path) -> None:
         ["rsyslogd", "-n", "-f", tmp_path / "conf", "-i", tmp_path / "pid"],
         stderr=subprocess.PIPE,
     )
-    target = SyslogTarget(socket)
+    sink = Sink([SyslogTarget(socket)])
     records = [Record(kind, "it pays: ±1%", "tcp_buffer") for kind in KINDS]
-    now_unix = time.time()
     try:
         assert wait_until(socket.exists, 10), process.communicate(timeout=1)
         for record in records:
-            assert target.write(record, now_unix)
+            sink.write(record)
+        sink.close()
 
         def all_came() -> bool:
             return file.exists() and file.read_text().count("\n") >= len(KINDS)
 
         assert wait_until(all_came, 10)
     finally:
-        target.close()
         process.terminate()
         process.communicate(timeout=10)
     read_back = [json.loads(line) for line in file.read_text().splitlines()]

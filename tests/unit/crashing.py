@@ -156,16 +156,34 @@ class JournalOs:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._fds: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
-        if not callable(real) or name == "close":
+        if not callable(real):
             return real
 
         def counted(*arguments: Any) -> Any:
             return self._kernel.call(lambda: real(*arguments), lambda: None)
 
         return counted
+
+    def open(self, path: Path, flags: int, mode: int) -> int:
+        def whole() -> int:
+            fd = os.open(path, flags, mode)
+            self._fds.add(fd)
+            return fd
+
+        return self._kernel.call(whole, lambda: None)
+
+    def close(self, fd: int) -> None:
+        self._fds.discard(fd)
+        os.close(fd)
+
+    def close_all(self) -> None:
+        """Close what the dead left open."""
+        while self._fds:
+            os.close(self._fds.pop())
 
     def write(self, fd: int, data: memoryview) -> int:
         half = data[: len(data) // 2]
@@ -175,10 +193,14 @@ class JournalOs:
 @contextmanager
 def calls_to(kernel: Kernel) -> Iterator[None]:
     """Let the program make its calls to *kernel*."""
+    journal_os = JournalOs(kernel)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bpftune.kernel.sysctl, "os", SysctlOs(kernel))
-        patch.setattr(bpftune.journal, "os", JournalOs(kernel))
-        yield
+        patch.setattr(bpftune.journal, "os", journal_os)
+        try:
+            yield
+        finally:
+            journal_os.close_all()
 
 
 class Namespaces(FakeNamespaces):
@@ -217,11 +239,12 @@ class Puppet(Tuner):
 class Story:
     """A machine, the daemons on it one after another, and the admin.
 
-    The same *seed* tells the same story, until something fails.
+    The same *seed* tells the same story, until something fails. Or hypothesis
+    chooses, with a Random of its own.
     """
 
-    def __init__(self, seed: int, journal: Path) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int | random.Random, journal: Path) -> None:
+        self.random = seed if isinstance(seed, random.Random) else random.Random(seed)
         self.journal = journal
         self.machine = FakeMachine()
         namespaces = Namespaces(*EVERYWHERE[1:])

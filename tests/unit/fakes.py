@@ -367,7 +367,7 @@ class FakeMachine:
             observe=observe,
             only_netns=only_netns,
             clock=self.clock,
-            journal=Journal(journal, boot) if journal and not observe else None,
+            journal=Journal(journal, boot) if journal else None,
             earlier=replay(journal, boot) if journal else None,
             learned=learned,
             learned_path=learned_path,

@@ -8,28 +8,30 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.crashing import Blow, KillNow, Story, calls_to
 
-STEPS = 30
+STEPS, FEW_STEPS = 30, 16
 ERRNOS = ("EPERM", "ENOENT", "EINVAL", "ENOSPC", "EBUSY", "EINTR")
 
 
-def calls_of(seed: int, directory: Path) -> int:
+def calls_of(seed: int, directory: Path, steps: int = STEPS) -> int:
     """Return how many system calls the story of *seed* makes, undisturbed."""
     story = Story(seed, directory / f"whole{seed}")
     with calls_to(story.kernel):
-        story.tell(STEPS)
+        story.tell(steps)
         return story.kernel.calls
 
 
-def told_with(seed: int, blow: Blow, journal: Path) -> Story:
+def told_with(seed: int, blow: Blow, journal: Path, steps: int = STEPS) -> Story:
     """Return the story of *seed* up to the blow, or with it."""
     story = Story(seed, journal)
     story.kernel.blow = blow
     with calls_to(story.kernel):
         try:
-            story.tell(STEPS)
+            story.tell(steps)
         except KillNow:
             assert not blow.errno
     return story
@@ -58,13 +60,33 @@ def test_twenty_kills_at_random_instants_leave_nothing_to_regret(
     assert changed > 3
 
 
+@given(st.randoms(), st.integers(1, 200), st.booleans(), st.integers(1, 12))
+def test_no_course_of_events_and_no_instant_of_a_kill_costs_an_original(
+    tmp_path_factory: pytest.TempPathFactory,
+    chance: random.Random,
+    at: int,
+    after: bool,
+    steps: int,
+) -> None:
+    story = Story(chance, tmp_path_factory.mktemp("told") / "journal")
+    story.kernel.blow = Blow(at, after=after)
+    with calls_to(story.kernel), suppress(KillNow):
+        story.tell(steps)
+    with calls_to(story.kernel):
+        story.kernel.blow = None
+        story.roll_back_all()
+    assert story.is_restored(), story.differing()
+
+
 @pytest.mark.parametrize("name", ERRNOS)
 def test_every_call_failing_once_in_turn_leaves_nothing_to_regret(
     name: str, tmp_path: Path
 ) -> None:
-    for at in range(1, calls_of(1, tmp_path) + 1):
+    calls = calls_of(1, tmp_path, FEW_STEPS)
+    assert calls > 80
+    for at in range(1, calls + 1):
         blow = Blow(at, getattr(errno, name))
-        story = told_with(1, blow, tmp_path / f"journal{at}")
+        story = told_with(1, blow, tmp_path / f"journal{at}", FEW_STEPS)
         with calls_to(story.kernel):
             story.roll_back_all()
         assert story.is_restored(), (blow, story.differing())

@@ -166,6 +166,18 @@ def test_no_sockets_or_no_growth_count_as_little_as_possible() -> None:
     assert growth_bytes(change(wmem(4 * MIB)), entry) == 0
 
 
+def test_what_connections_begin_with_counts_as_growth_too() -> None:
+    low, default, most = FOUND
+    entry = entry_of()
+    more = (low, default + MIB, most)
+    assert growth_bytes(change(more, sockets=10), entry) == 10 * MIB
+    memory = replace(MEMORY, available_bytes=GIB)
+    assert answer(change(more, sockets=129), memory=memory) is not None
+    entry = entry_of(more)
+    entry.grant_bytes = 10 * MIB
+    assert grant_after(change(FOUND), entry) == 0
+
+
 # --- any sequence whatever ---------------------------------------------------
 
 SINGLE = Tunable("net.core.optmem_max")

@@ -6,13 +6,14 @@ import resource
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpftune.history import FILE_BYTES, FILES, History, read
+from bpftune.history import FILE_BYTES, FILES, History, last_change, read
 from bpftune.model import Netns, NetnsCookie
 from bpftune.records import Record, as_json
 from bpftune.sink import Sink
@@ -257,3 +258,21 @@ def test_a_directory_that_cannot_be_is_told_once_and_tuning_is_told_on(
     assert degraded["why"] == (
         f"no history is kept in {tmp_path / 'file' / 'state'}: Not a directory"
     )
+
+
+def test_the_number_of_the_last_change_is_found_in_the_newest_file_that_has_one(
+    tmp_path: Path,
+) -> None:
+    assert last_change(tmp_path) == 0
+    history = History(tmp_path, file_bytes=600, files=3)
+    for number in range(1, 8):
+        assert history.write(replace(numbered(0), change=f"c{number}"), 0)
+    found = []
+    for number in range(12):
+        found.append(last_change(tmp_path, files=3))
+        # What a record says may look like an id, but quotes are escaped.
+        record = Record("lost", f'"change": "c99" {number}', "x")
+        assert history.write(record, 0)
+    history.close()
+    assert found[:3] == [7, 7, 7]
+    assert sorted(set(found)) == [0, 7]  # it went with the oldest file

@@ -13,7 +13,10 @@ from bpftune.kinds import KINDS, NOTICE, kind_of
 from bpftune.model import Netns, NetnsCookie
 from bpftune.records import Record
 
-CATALOG = Path(__file__).resolve().parents[2] / "packaging" / "bpftune.catalog"
+ROOT = Path(__file__).resolve().parents[2]
+CATALOG = ROOT / "packaging" / "bpftune.catalog"
+MANUAL = ROOT / "docs" / "man" / "bpftune.8.rst"
+PRIORITIES = {4: "warning", 5: "notice", 6: "info"}
 HEADERS = ("Subject", "Defined-By", "Support")
 
 # What a record of these kinds always has; others are about the daemon itself.
@@ -111,6 +114,12 @@ def test_explanations_quote_only_what_is_there(
             extra={"evidence": {"n": 1}} if name == "kept" else {},
         )
     assert catalog[KINDS[name].message_id].named() <= fields(record).keys()
+
+
+def test_the_manual_lists_every_kind() -> None:
+    rows = [tuple(line.split()) for line in MANUAL.read_text().splitlines()]
+    for name, kind in KINDS.items():
+        assert (name, PRIORITIES[kind.priority], kind.message_id) in rows
 
 
 def test_a_catalog_is_read_strictly() -> None:

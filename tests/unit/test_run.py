@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -228,9 +230,36 @@ def test_without_a_place_for_the_history_it_runs_all_the_same(
     stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
     assert runner.run(json=True) == 0
     told = [line for line in stage.lines() if line["record"] == "degraded"]
-    assert [line["why"] for line in told] == [
-        f"no history is kept in {tmp_path / 'state'}: File exists"
-    ]
+    assert {line["why"] for line in told} == {
+        f"no history is kept in {tmp_path / 'state'}: File exists",
+        f"{tmp_path / 'state' / 'learned.json'} is ignored: Not a directory",
+    }
+
+
+def test_the_number_of_a_closed_standard_error_goes_to_no_other_file(
+    tmp_path: Path,
+) -> None:
+    """Libraries print there whatever it is; a lock or a socket must not be."""
+    script = """
+import os
+os.close(2)
+os.close(0)
+from contextlib import ExitStack
+from bpftune.run import _sink
+with ExitStack() as stack:
+    _sink(stack, observe=False, json=False)
+    opened = os.open(".", os.O_RDONLY)
+print(opened > 2, os.readlink("/proc/self/fd/0"), os.readlink("/proc/self/fd/2"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "BPFTUNE_STATE_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    assert done.stdout == "True /dev/null /dev/null\n"
 
 
 # --- the service manager -----------------------------------------------------

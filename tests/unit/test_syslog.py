@@ -5,10 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bpftune.kinds import KINDS
 from bpftune.records import Record, as_line
 from bpftune.syslog import SyslogTarget, encode
+from tests.unit.any_record import any_record
 from tests.unit.receivers import Message, Receiver, parse_message
 
 NOON = 1_800_014_400.0
@@ -36,6 +39,13 @@ def test_a_message_is_as_syslog_has_them(
     assert parse_message(data) == Message(
         3, 5, date, "bpftune", os.getpid(), as_line(CHANGE)
     )
+
+
+@given(any_record, st.integers(0, 2**33))
+def test_any_record_is_a_message_of_one_line(record: Record, now_unix: int) -> None:
+    message = parse_message(encode(record, now_unix, 1))
+    assert message.text == as_line(record)
+    assert message.text.isprintable()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,6 +77,7 @@ def test_a_syslog_that_does_not_read_is_not_waited_for(path: Path) -> None:
         while target.write(CHANGE, 0):
             took += 1
             assert took < 100_000
+        assert target.trouble == ""
         assert len(syslog.datagrams()) == took
         assert target.write(CHANGE, 0)
     target.close()

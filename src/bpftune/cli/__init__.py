@@ -32,10 +32,11 @@ class Verb:
 
     *function* is ``module:name``, imported when it is used and called with
     ``json=``; for a verb with a command line of its *own*, with the words.
+    Without one it is a verb of ``bpftune.cli.verbs``.
     """
 
     summary: str
-    function: str
+    function: str = ""
     needs_root: bool = False
     own: bool = False
 
@@ -57,6 +58,20 @@ VERBS = {
         "what they would touch, and its value on the host",
         "bpftune.cli.tunables:tunables",
     ),
+    "status": Verb("one screen: what is in force, and how it goes"),
+    "history": Verb("every decision, why, and what came of it"),
+    "explain": Verb("the whole story of a change, a tunable or a destination"),
+    "advise": Verb("what it would change, and what only you may"),
+    "apply": Verb("do what an advice says"),
+    "ignore": Verb("do not tell of an advice again"),
+    "verify": Verb("are the values still those that were set?"),
+    "rollback": Verb("put back the values found at first"),
+    "pause": Verb("hands off: change nothing more"),
+    "resume": Verb("tune again what was paused"),
+    "adopt": Verb("give a tunable of yours back to bpftune"),
+    "persist": Verb("keep what is in force over a reboot"),
+    "watch": Verb("show decisions as they are made"),
+    "metrics": Verb("OpenMetrics text"),
     "lab": Verb(
         "prove it in throw-away network namespaces",
         "bpftune.cli.lab:lab_main",
@@ -73,7 +88,7 @@ Without a verb, as with run, it tunes this machine until it is stopped.
 
   --json     for machines: one JSON object, or one a line
   --version  print the version
-  --help     print this
+  --help     print this; after a verb, what it takes
 
 Manual: man bpftune. What not to tune is said with sysctl: set it yourself,
 or in /etc/sysctl.d, and bpftune leaves it alone.
@@ -124,15 +139,18 @@ def _split(words: Sequence[str]) -> tuple[str, list[str]]:
             continue
         if word != "help":
             return word, [*rest[:number], *rest[number + 1 :]]
-        return "run", ["--help"]
+        about = rest[number + 1 :][:1]
+        return about[0] if about else "run", ["--help"]
     return "run", rest
 
 
 def _dispatch(words: Sequence[str]) -> int:
     name, options = _split(words)
     verb = _verb(name)
-    if verb.own and words[0] == name:
-        return int(_call(verb.function)(list(words[1:])))
+    if not verb.function:
+        return int(_call("bpftune.cli.verbs:ask")([name, *options]))
+    if verb.own and (words[0] == name or words[0] == "help"):
+        return int(_call(verb.function)(options))
     if "--help" in options or "-h" in options:
         sys.stdout.write(usage())
         return ExitCode.OK

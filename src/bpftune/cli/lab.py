@@ -67,7 +67,12 @@ def parser() -> argparse.ArgumentParser:
     for verb in (running, comparing):
         verb.add_argument("scenario", metavar="SCENARIO")
         verb.add_argument(
-            "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE"
+            "--set",
+            action="append",
+            default=[],
+            dest="settings",
+            metavar="KEY=VALUE",
+            help="another value for one of the scenario's keys",
         )
         verb.add_argument("--seconds", metavar="N", help="how long a run takes")
         verb.add_argument("--seed", type=int, default=0, help="of the random losses")

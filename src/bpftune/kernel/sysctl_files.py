@@ -2,7 +2,8 @@
 
 Files in /etc and /run are the admin's; those in /usr/lib, /usr/local/lib and
 /lib are a vendor's defaults. All of them speak for the host's namespace only.
-Nothing here applies a file: it is read to know whose a value is.
+A file that begins with ``PERSISTED`` is bpftune's own, wherever it is. Nothing
+here applies a file: it is read to know whose a value is.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import TYPE_CHECKING
 from bpftune.kernel.sysctl import SysctlError, dotted_name, relative_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 ADMINS = ("etc/sysctl.d", "run/sysctl.d")
 VENDORS = ("usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 SYSCTL_CONF = "etc/sysctl.conf"
+
+PERSISTED = "# Written by bpftune persist, and bpftune's to tune."
+"""First line of a file that keeps our own values over a reboot: not the admin's."""
 
 _MOST_BYTES = 1 << 20
 
@@ -89,12 +93,15 @@ def read_files(root: Path = Path("/")) -> SysctlFiles:
     value only keeps patterns off NAME.
 
     One rule differs: a vendor's file that comes later does not take away what
-    the admin asked for. Whatever is in force, the admin has an opinion there.
+    the admin asked for, nor does one that bpftune wrote. Whatever is in force,
+    the admin has an opinion there.
     """
     result = SysctlFiles()
     lines: list[_Line] = []
     for path in files_in_order(root):
-        lines += _read(path, result.problems)
+        text = _read(path, result.problems)
+        if not is_persisted(text):
+            lines += parse(text, path, result.problems)
     named = {line.path for line in lines if not _is_pattern(line.path)}
     for line in lines:
         if line.value is None or not _is_admins(line.file, root):
@@ -147,23 +154,28 @@ def parse(text: str, file: Path, problems: list[Problem]) -> Iterator[_Line]:
         yield _Line(path, value.strip() if equals else None, file, number, optional)
 
 
-def _read(path: Path, problems: list[Problem]) -> Iterable[_Line]:
+def is_persisted(text: str) -> bool:
+    """Tell whether *text* is that of a file that bpftune wrote on demand."""
+    first, _, _ = text.partition("\n")
+    return first.rstrip() == PERSISTED
+
+
+def _read(path: Path, problems: list[Problem]) -> str:
     try:
         mode = path.stat().st_mode
         if stat.S_ISCHR(mode):
-            return ()  # a link to /dev/null
+            return ""  # a link to /dev/null
         if not stat.S_ISREG(mode):
             problems.append(Problem(path, 0, "is not a regular file"))
-            return ()
+            return ""
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         problems.append(Problem(path, 0, f"cannot be read: {error.strerror}"))
-        return ()
+        return ""
     if len(data) > _MOST_BYTES:
         problems.append(Problem(path, 0, "is larger than 1 MiB; the rest is ignored"))
-    text = data[:_MOST_BYTES].decode(errors="surrogateescape")
-    return parse(text, path, problems)
+    return data[:_MOST_BYTES].decode(errors="surrogateescape")
 
 
 def _is_pattern(path: str) -> bool:

@@ -183,21 +183,24 @@ class Command(Contender):
 class Bpftune(Command):
     """bpftune itself, with directories of its own and records as JSON."""
 
-    def __init__(self, only: str = "") -> None:
-        """Prepare; the directories go with ``stop``.
+    def __init__(self, only: str = "", state: Path | None = None) -> None:
+        """Prepare; the directories go with ``stop``, but for *state*.
 
-        It tunes namespaces whose name begins with *only*: this laboratory's.
+        It tunes namespaces whose name begins with *only*: this laboratory's. What
+        it learns is kept in *state*.
         """
         super().__init__([sys.executable, "-m", "bpftune", "run", "--json"])
         self.only = only or f"bpftune-lab-{os.getpid()}-"
+        self.state = state
         self.directory: tempfile.TemporaryDirectory[str] | None = None
 
     def start(self, *hosts: Namespace) -> None:
         """Start it and wait for its record ``started``."""
         self.directory = tempfile.TemporaryDirectory(prefix="bpftune-lab-")
-        run, state = Path(self.directory.name, "run"), Path(self.directory.name, "lib")
+        run = Path(self.directory.name, "run")
+        state = self.state or Path(self.directory.name, "lib")
         run.mkdir()
-        state.mkdir()
+        state.mkdir(exist_ok=True)
         self.environment = {
             "BPFTUNE_RUN_DIR": str(run),
             "BPFTUNE_STATE_DIR": str(state),

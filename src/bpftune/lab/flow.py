@@ -77,11 +77,13 @@ class Flow:
     def established(self, now_s: float) -> None:
         """Say who it is, or raise OSError if it could not connect."""
         _raise_if(self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        plan = self.plan
-        sizes = plan.get("request_bytes", 0), plan.get("response_bytes", 0)
-        self.socket.send(HELLO.pack(self.number, *sizes))
+        self.socket.send(HELLO.pack(self.number, *self.sizes()))
         self.stage = Stage.OPEN
         self.begin(now_s)
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the sizes in bytes of a request and of its answer; 0: none."""
+        return self.plan.get("request_bytes", 0), self.plan.get("response_bytes", 0)
 
     def begin(self, now_s: float) -> None:
         """Know when this connection's time is over."""
@@ -249,7 +251,10 @@ class TransferFlow(Flow):
             self.socket.recv(1)
         except BlockingIOError:
             return
-        now_s = time.monotonic()
+        self.completed(time.monotonic())
+
+    def completed(self, now_s: float) -> None:
+        """Take note of how long it took; the next follows."""
         self.latencies_s.append(round(now_s - self.began_s, 6))
         self.end()
         self.due_s = now_s + self.plan["think_s"]
@@ -266,9 +271,40 @@ class TransferFlow(Flow):
         return {**super().report(), "latencies_s": taken_s}
 
 
+class DownloadFlow(TransferFlow):
+    """The same the other way: one byte asks for a transfer, its last byte ends it."""
+
+    def sizes(self) -> tuple[int, int]:
+        """Return the sizes of a request and of the transfer it asks for."""
+        return 1, self.plan["transfer_bytes"]
+
+    def begin(self, now_s: float) -> None:  # noqa: ARG002 - its end is its last byte
+        """Ask."""
+        self.socket.send(b"?")
+        self.left_bytes = self.plan["transfer_bytes"]
+        self.due_s = NEVER_S
+
+    def wants(self) -> int:
+        """Return the poll events it waits for."""
+        return select.POLLIN
+
+    def ready(self, _what: int, _now_s: float) -> None:
+        """Take what came; the transfer is over with its last byte."""
+        try:
+            while self.left_bytes:
+                received = self.socket.recv(min(self.left_bytes, 1 << 16))
+                if not received:
+                    raise SystemExit("the sender closed the connection")
+                self.left_bytes -= len(received)
+        except BlockingIOError:
+            return
+        self.completed(time.monotonic())
+
+
 KINDS = {
     "bulk": Flow,
     "bursts": BurstFlow,
     "requests": RequestFlow,
     "transfers": TransferFlow,
+    "downloads": DownloadFlow,
 }

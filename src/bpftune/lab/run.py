@@ -117,9 +117,10 @@ def set_up(
     set_triple(sender, WMEM, *wmem)
     for namespace in receivers:
         set_triple(namespace, RMEM, *rmem)
-    if scenario.traffic == "transfers":
+    if scenario.traffic in {"transfers", "downloads"}:
         # Else the ports that ended transfers hold for a minute run out.
-        sender.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
+        for namespace in (sender, receiver):
+            namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
     if scenario.congestion_control:
         for namespace in (sender, *receivers):
             namespace.set_congestion_control(scenario.congestion_control)

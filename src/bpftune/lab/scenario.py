@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpftune.lab.errors import LabError
-from bpftune.lab.traffic import Bulk, Bursts, Requests, Traffic, Transfers
+from bpftune.lab.traffic import Bulk, Bursts, Downloads, Requests, Traffic, Transfers
 from bpftune.lab.values import (
     parse_count,
     parse_duration_ns,
@@ -29,7 +29,7 @@ MIB = 1 << 20
 ROOMY_BYTES = 128 * MIB
 """A limit that no scenario's path comes near."""
 
-TRAFFICS = ("bulk", "bursts", "requests", "transfers", "stalled")
+TRAFFICS = ("bulk", "bursts", "requests", "transfers", "downloads", "stalled")
 
 T = TypeVar("T")
 
@@ -95,8 +95,9 @@ class Scenario:
                 think_s=self.think_s,
                 **common,
             )
-        if self.traffic == "transfers":
-            return Transfers(
+        if self.traffic in {"transfers", "downloads"}:
+            kind = Transfers if self.traffic == "transfers" else Downloads
+            return kind(
                 transfer_bytes=self.transfer_bytes, think_s=self.think_s, **common
             )
         if self.traffic == "stalled":

@@ -76,6 +76,15 @@ class Transfers(Traffic):
     think_s: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Downloads(Transfers):
+    """The same asked for by the receiving end: it connects, and closes at the end.
+
+    What is sent goes the same way as in ``Transfers``; only who connects differs,
+    and with that when the receiving socket is made: for each transfer anew.
+    """
+
+
 class Flows:
     """Traffic that runs, and what is known of it so far. Times are monotonic."""
 
@@ -91,6 +100,8 @@ class Flows:
     def start(self) -> None:
         """Start both processes; returns when all flows are connected."""
         source, target = self.link.ends
+        if isinstance(self.traffic, Downloads):  # who asks is called the sender
+            source, target = target, source
         plan: Record = {
             "traffic": type(self.traffic).__name__.lower(),
             "address": target.address(self.family),

@@ -165,6 +165,8 @@ def by_age(
     if climb is None:
         return path, ()
     sure = proved or gain.value >= SURE_ERRORS * gain.error
+    # The same lives count again at the next look, so nothing is seen twice.
+    climb = replace(climb, gained=0)
     path, verdicts = _weigh(path, climb, epoch, gain, now_s, starved=starved, sure=sure)
     proved = proved and gain.at_least(PAYS)
     return path, tuple(

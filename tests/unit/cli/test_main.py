@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from bpftune import __version__, cli
 from bpftune.cli import VERBS, main, usage
+from bpftune.cli.completion import choices
 from bpftune.cli.errors import CommandError, ExitCode, sentence
 from bpftune.kernel.errors import KernelError, NotPermittedError, UnsupportedError
 from bpftune.kernel.libbpf import LibbpfMissing
@@ -88,6 +91,19 @@ def test_help_is_for_reading(
     assert output == usage()
     assert all(verb in output for verb in VERBS)
     assert max(map(len, output.splitlines())) <= 80
+
+
+def test_the_manual_has_every_verb_and_option() -> None:
+    manual = (Path(__file__).parents[3] / "docs/man/bpftune.8.rst").read_text()
+    synopsis, told = manual.split("DESCRIPTION\n")[0], manual.split("\nVERBS\n")[1]
+    for verb, following in choices().items():
+        if verb.startswith("lab"):  # see bpftune-lab(8)
+            continue
+        if verb:
+            assert f"**{verb}**" in synopsis
+            assert re.search(rf"^(.*, )?\*\*{verb}\*\*", told, re.MULTILINE), verb
+        for one in following:
+            assert one.word in manual, one
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,3 +203,20 @@ def test_the_daemons_way_in_is_cheap() -> None:
     )
     costly = {"argparse", "asyncio", "logging", "importlib.metadata", "difflib", "json"}
     assert not costly & set(answer.stdout.split())
+
+
+def test_the_daemon_never_imports_what_is_for_the_commands_output() -> None:
+    code = (
+        "import sys, bpftune.cli, bpftune.run, bpftune.tuners;"
+        "bpftune.tuners.discover([]); print(*sys.modules)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(answer.stdout.split())
+    assert "bpftune.run" in loaded
+    assert "bpftune.tuners.tcp_buffer" in loaded
+    assert not {"rich", "argparse", "asyncio", "logging", "textwrap"} & loaded
+    assert not {"statistics", "decimal", "random", "importlib.metadata"} & loaded
+    commands = {name for name in loaded if name.startswith("bpftune.cli.")}
+    assert commands == {"bpftune.cli.errors"}

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpftune.kernel.sysctl_files import (
+    PERSISTED,
     Problem,
     admins_values,
     files_in_order,
+    is_persisted,
     parse,
     read_files,
 )
@@ -275,3 +277,31 @@ def test_any_pattern_is_matched_or_matches_nothing(interfaces: Tree) -> None:
     text = "".join(f"{pattern} = 1\n" for pattern in patterns)
     interfaces.put("etc/sysctl.d/1.conf", text)
     assert all(name.startswith("net.") for name in interfaces.values())
+
+
+# --- what bpftune wrote itself -----------------------------------------------
+
+
+def test_a_file_that_bpftune_wrote_is_not_the_admins(tree: Tree) -> None:
+    text = f"{PERSISTED}\n# more\n{WMEM} = 4096 16384 8388608\n"
+    tree.put("etc/sysctl.d/90-bpftune.conf", text)
+    assert tree.values() == {}
+    tree.put("etc/sysctl.d/90-bpftune.conf", text.removeprefix(PERSISTED))
+    assert tree.values() == {WMEM: "4096 16384 8388608"}
+
+
+def test_a_file_that_bpftune_wrote_takes_nothing_from_the_admin(tree: Tree) -> None:
+    text = f"{PERSISTED}\n{WMEM} = 4096 16384 8388608\n"
+    tree.put("etc/sysctl.d/90-bpftune.conf", text)
+    tree.put("etc/sysctl.d/10-mine.conf", f"{WMEM} = 1 2 3\n")
+    assert tree.values() == {WMEM: "1 2 3"}
+    tree.put("proc/sys/net/ipv4/tcp_wmem", "1 2 3")
+    tree.put("etc/sysctl.d/10-mine.conf", "net.ipv4.tcp_w* = 1 2 3\n")
+    assert tree.values() == {WMEM: "1 2 3"}
+
+
+@pytest.mark.parametrize("before", ["\n", " ", "\ufeff", "# mine\n"])
+def test_only_the_very_first_line_marks_a_file(before: str) -> None:
+    assert is_persisted(PERSISTED)
+    assert is_persisted(f"{PERSISTED} \r\n{WMEM} = 1 2 3\n")
+    assert not is_persisted(f"{before}{PERSISTED}\n")

@@ -6,17 +6,25 @@ made, and each is noise against noise.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
 
+from bpftune.policy.cohort import Cohorts
 from bpftune.policy.epoch import Gathering, gather, slice_seconds
-from bpftune.policy.limit import Kept, Path, Raise, TakenBack, step
+from bpftune.policy.limit import Climb, Kept, Path, Raise, TakenBack, by_age, step
+from bpftune.policy.paired import ALPHA
+from tests.unit.policy.test_climb import epoch
+from tests.unit.policy.test_cohort import live
 from tests.unit.policy.world import World
 
 MIB = 1 << 20
 TRIALS = 1000
 NOISES = (0.05, 0.2, 0.5)  # of the logarithm of a rate, from look to look
+
+
+EPOCH = epoch()
 
 
 def outcome(world: World) -> str:
@@ -28,10 +36,10 @@ def outcome(world: World) -> str:
         if path.climb is not None and world.now_s < path.climb.settle_until_s:
             state = Gathering()
             continue
-        state, epoch = gather(state, looks)
-        if epoch is None:
+        state, done = gather(state, looks)
+        if done is None:
             continue
-        path, verdicts = step(path, epoch, world.limit, world.now_s, may_climb=True)
+        path, verdicts = step(path, done, world.limit, world.now_s, may_climb=True)
         for verdict in verdicts:
             match verdict:
                 case Kept(paid=True, proved=True):
@@ -76,6 +84,48 @@ def test_of_a_thousand_trials_without_effect_few_pay_and_fewer_are_proved(
     noise: float,
 ) -> None:
     counts = outcomes(TRIALS, noise=noise)
+    assert counts["none"] == 0
+    assert counts["paid"] + counts["proved"] <= 0.05 * TRIALS
+    assert counts["proved"] <= 0.01 * TRIALS
+
+
+# --- connections that follow each other --------------------------------------
+
+
+def outcome_by_age(dice: random.Random, noise: float, *, starved: bool) -> str:
+    """Return what a raise between connections of the same rates comes to."""
+    old, new, born, lives = 1 << 20, 2 << 20, 0, Cohorts()
+    path = Path(climb=Climb(new, old, old, EPOCH, 0.0, 1.0))
+    for number in range(24):
+        limit = old if number < 2 else new
+        rate = 100 * dice.lognormvariate(0, noise)
+        lives = live(lives, limit, number, rate, born=born, ticks=200)
+        born += 500
+        gain = lives.gain(new, old)
+        if gain is None:
+            continue
+        proved = lives.is_proved(new, old, ALPHA)
+        path, verdicts = by_age(path, EPOCH, gain, 0.0, starved=starved, proved=proved)
+        if verdicts:
+            match verdicts[0]:
+                case Kept(paid=True, proved=True):
+                    return "proved"
+                case Kept(paid=True):
+                    return "paid"
+            return "not paid"
+    return "none"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("starved", [True, False])
+def test_connections_that_get_the_same_are_hardly_ever_said_to_get_more(
+    noise: float, starved: bool
+) -> None:
+    dice = random.Random(3)
+    counts = Counter(
+        outcome_by_age(dice, noise, starved=starved) for _ in range(TRIALS)
+    )
     assert counts["none"] == 0
     assert counts["paid"] + counts["proved"] <= 0.05 * TRIALS
     assert counts["proved"] <= 0.01 * TRIALS

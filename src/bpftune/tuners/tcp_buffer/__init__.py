@@ -29,7 +29,8 @@ from bpftune.model import (
     Yielded,
 )
 from bpftune.tuners import beside
-from bpftune.tuners.tcp_buffer import shrink, side
+from bpftune.tuners.tcp_buffer import initial, shrink, side
+from bpftune.tuners.tcp_buffer.initial import Initial, Transferred
 from bpftune.tuners.tcp_buffer.paths import RECEIVERS, SENDERS, Paths
 
 if TYPE_CHECKING:
@@ -78,11 +79,16 @@ class Sides:
 
     senders: Paths = field(default_factory=lambda: Paths(SENDERS))
     receivers: Paths = field(default_factory=lambda: Paths(RECEIVERS))
+    initial: Initial = field(default_factory=Initial)
     surveying: bool = False  # a pass over the receivers is due
 
     def climbing(self) -> bool:
         """Tell if a limit is on trial there."""
-        return self.senders.climbing() or self.receivers.climbing()
+        return (
+            self.senders.climbing()
+            or self.receivers.climbing()
+            or self.initial.on_trial
+        )
 
     def of(self, receivers: bool) -> Paths:
         """Return one side."""
@@ -107,7 +113,7 @@ class TcpBuffer(Tuner):
             name="tcp_buffer",
             summary="Size TCP buffers to what connections provably need",
             tunables=(SENDERS.tunable, RECEIVERS.tunable),
-            events=(SndbufLimited, RcvbufLimited, CannotOptIn, Connected),
+            events=(SndbufLimited, RcvbufLimited, CannotOptIn, Connected, Transferred),
             bpf_object=beside(__file__, "tcp_buffer.bpf.o"),
             losses={
                 "watch_senders": "connections that are short of send buffer are "
@@ -149,6 +155,22 @@ class TcpBuffer(Tuner):
 def _decide(state: Sides, event: Event, facts: Facts) -> Answer:
     """Pass *event* to the function for it; anything else changes nothing."""
     match event:
+        case CannotOptIn() | Connected():
+            return _survey(state, event)
+        case Woken(name=name) if name in {SURVEY_SENDERS, SURVEY_RECEIVERS}:
+            return _survey(state, event)
+        case Transferred() | Woken(name=initial.TIMER):
+            return _initial(state, event, facts)
+        case RcvbufLimited() | Rejected(tunable=RECEIVERS.tunable) if (
+            state.initial.on_trial
+        ):
+            return _initial(state, event, facts)
+    return _one_side(state, event, facts)
+
+
+def _survey(state: Sides, event: Event) -> Answer:
+    """Look for connections that give no sign."""
+    match event:
         case CannotOptIn():
             return state, [Wake(SURVEY_SENDERS, SURVEY_S)]
         case Woken(name=name) if name == SURVEY_SENDERS:
@@ -158,9 +180,26 @@ def _decide(state: Sides, event: Event, facts: Facts) -> Answer:
             # them once a minute, as long as there are any.
             due = [] if state.surveying else [Wake(SURVEY_RECEIVERS, SURVEY_S)]
             return replace(state, surveying=True), list[Request](due)
-        case Woken(name=name) if name == SURVEY_RECEIVERS:
-            return replace(state, surveying=False), [Survey(SURVEY_RECEIVERS)]
-    return _one_side(state, event, facts)
+    return replace(state, surveying=False), [Survey(SURVEY_RECEIVERS)]
+
+
+def _initial(state: Sides, event: Event, facts: Facts) -> Answer:
+    """Decide on the size that receive buffers begin with."""
+    known, may = state.initial, not state.receivers.watching()
+    requests: list[Request] = []
+    match event:
+        case Transferred():
+            known, requests = initial.on_transferred(
+                known, event, facts, may_switch=may
+            )
+        case Woken():
+            known, requests = initial.on_wake(known, facts, may_switch=may)
+        case RcvbufLimited():
+            # The hint will come again, when the tunable is free.
+            known, requests = initial.make_way(known, facts)
+        case Rejected(value=value):
+            known = initial.on_refused(known, value, facts)
+    return replace(state, initial=known), requests
 
 
 def _one_side(state: Sides, event: Event, facts: Facts) -> Answer:
@@ -193,6 +232,8 @@ def _one_side(state: Sides, event: Event, facts: Facts) -> Answer:
 
 def _forget(state: Sides, tunable: Tunable) -> Answer:
     """Drop all plans for what is the admin's now."""
+    if tunable == initial.TUNABLE:
+        state = replace(state, initial=Initial())
     for paths in (state.senders, state.receivers):
         if paths.tunable == tunable:
             ends = [paths.watch(prefix, 0, 0) for prefix in paths.paths]

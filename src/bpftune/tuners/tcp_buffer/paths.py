@@ -92,6 +92,10 @@ class Paths:
         """Tell if a path, or another path than this, holds the limit."""
         return any(w.path.climb for p, w in self.paths.items() if p != other_than)
 
+    def watching(self) -> bool:
+        """Tell if any path is being looked at."""
+        return any(watched.watching for watched in self.paths.values())
+
     def put(self, prefix: Prefix, watched: Watched) -> Paths:
         """Remember *watched*, most recent last; forget the oldest idle ones."""
         paths = {p: w for p, w in self.paths.items() if p != prefix}

@@ -12,6 +12,11 @@
 #define HINT_EVERY	(5 * SECOND)
 #define LEAST_RTT_US	1000
 #define MIN_BYTES	30000	/* less says nothing yet about a path */
+#define INITIAL_ENOUGH	(128 << 10)	/* no first window is larger than half of it */
+#define TRANSFER_MIN	15000
+#define TRANSFER_MAX	500000
+#define TRANSFER_EVERY	(SECOND / 4)
+#define SMALL_LATELY	(240 * SECOND)
 
 const volatile __u32 no_cgroup2;	/* there is nobody to call back */
 
@@ -43,6 +48,38 @@ struct rcvbuf_limited {
 struct connected {
 	__u64 netns_cookie;
 };
+
+/* A connection got all of a transfer of 15 to 500 kB, and one side closed it. It began
+ * with a receive buffer below INITIAL_ENOUGH, or others here did lately.
+ */
+struct transferred {
+	__u64 netns_cookie;
+	struct prefix prefix;
+	__u32 initial_bytes;
+	__u32 bytes_received;
+	__u32 took_us;
+};
+
+struct birth {
+	__u64 at_ns;
+	__u64 initial_bytes;
+};
+
+/* How connections began, by socket cookie, where transfers are compared. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct birth);
+} births SEC(".maps");
+
+/* When a connection last began with less than INITIAL_ENOUGH, by netns cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u64);
+} small_ones SEC(".maps");
 
 /* The queue tells: nearly full, nearly all of it sent, and the congestion
  * window has room. A blocked writer is woken when a third is free.
@@ -126,6 +163,69 @@ static __always_inline void hint(struct tcp_sock *tp)
 	     .min_rtt_us = tp->rtt_min.s[0].v);
 }
 
+/* Are transfers compared here? Those that begin with less than the kernel has by
+ * itself are, and for a while those that then begin with enough.
+ */
+static __always_inline bool is_compared(struct net *net, __u32 rcvbuf, __u64 now)
+{
+	__u64 cookie = net->net_cookie, *last;
+
+	if (rcvbuf < INITIAL_ENOUGH)
+		return !bpf_map_update_elem(&small_ones, &cookie, &now, BPF_ANY);
+	last = bpf_map_lookup_elem(&small_ones, &cookie);
+	return last && now - *last < SMALL_LATELY;
+}
+
+static __always_inline void begin_transfer(struct bpf_sock_ops *ctx,
+					   struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+	struct net *net = sk->__sk_common.skc_net.net;
+	struct birth birth = {};
+	__u64 cookie;
+
+	birth.at_ns = bpf_ktime_get_ns();
+	birth.initial_bytes = sk->sk_rcvbuf;
+	if (!net->ipv4.sysctl_tcp_moderate_rcvbuf ||
+	    BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_RCVBUF_LOCK ||
+	    !is_compared(net, birth.initial_bytes, birth.at_ns))
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	bpf_map_update_elem(&births, &cookie, &birth, BPF_ANY);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+				       BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
+static __always_inline void end_transfer(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct birth *birth = bpf_map_lookup_elem(&births, &cookie);
+	struct prefix prefix = {};
+	struct birth began;
+	struct tcp_sock *tp;
+	struct net *net;
+
+	if (!birth)
+		return;
+	began = *birth;
+	bpf_map_delete_elem(&births, &cookie);
+	tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
+	if (!tp || tp->bytes_received < TRANSFER_MIN ||
+	    tp->bytes_received > TRANSFER_MAX ||
+	    !destination_prefix((struct sock *)tp, &prefix))
+		return;
+	net = ((struct sock *)tp)->__sk_common.skc_net.net;
+	/* Not by destination: what is compared has to come from all of them. */
+	if (!due(net->net_cookie ^ 0x7472616e73666572ULL, TRANSFER_EVERY))
+		return;
+	emit(struct transferred,
+	     .netns_cookie = net->net_cookie,
+	     .prefix = prefix,
+	     .initial_bytes = began.initial_bytes,
+	     .bytes_received = tp->bytes_received,
+	     .took_us = (bpf_ktime_get_ns() - began.at_ns) / 1000);
+}
+
 SEC("sockops")
 int watch_senders(struct bpf_sock_ops *ctx)
 {
@@ -139,8 +239,14 @@ int watch_senders(struct bpf_sock_ops *ctx)
 		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_RTT_CB_FLAG);
 		tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
-		if (tp)
-			tell_connected(((struct sock *)tp)->__sk_common.skc_net.net);
+		if (!tp)
+			return 1;
+		tell_connected(((struct sock *)tp)->__sk_common.skc_net.net);
+		begin_transfer(ctx, tp);
+		return 1;
+	case BPF_SOCK_OPS_STATE_CB:
+		if (ctx->args[0] == TCP_ESTABLISHED)
+			end_transfer(ctx);
 		return 1;
 	case BPF_SOCK_OPS_RTT_CB:
 		/* The handshake was slow but the path is not: without this a

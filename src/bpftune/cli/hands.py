@@ -1,0 +1,45 @@
+"""``bpftune pause``, ``resume`` and ``adopt``: hands off, and on again."""
+
+from __future__ import annotations
+
+from bpftune.cli.client import call
+from bpftune.cli.errors import ExitCode
+from bpftune.cli.sentences import listed, where, whole
+from bpftune.cli.terminal import say, say_json, say_wrapped
+
+
+def _say_paused(paused: list[str], *, json: bool) -> int:
+    if json:
+        say_json({"paused": paused})
+    elif paused:
+        say_wrapped("Paused: ", listed(paused))
+        say("Values in force stay. Go on with: bpftune resume")
+    else:
+        say("Nothing is paused.")
+    return ExitCode.OK
+
+
+def pause(*, what: str | None, json: bool = False) -> int:
+    """Let the daemon change nothing more of *what*, or at all."""
+    return _say_paused(call("Pause", what=what)["paused"], json=json)
+
+
+def resume(*, what: str | None, json: bool = False) -> int:
+    """Let the daemon tune *what*, or everything, again."""
+    return _say_paused(call("Resume", what=what)["paused"], json=json)
+
+
+def adopt(*, tunable: str, netns: str | None, json: bool = False) -> int:
+    """Take *tunable* back from the admin."""
+    answer = call("Adopt", tunable=tunable, netns=netns)
+    if json:
+        say_json(answer)
+        return ExitCode.OK
+    for one in answer["tunables"]:
+        say(
+            f"{one['tunable']} ({where(one['netns'])}) is bpftune's to tune again, "
+            f"from {whole(one['expected'])} on."
+        )
+    if not answer["tunables"]:
+        say(f"{tunable} was bpftune's to tune already.")
+    return ExitCode.OK
