@@ -78,6 +78,10 @@ class Btf:
         """Return the size in bytes of ``struct struct_name``."""
         return self._types[self._struct(struct_name)].size
 
+    def size(self, type_id: int) -> int:
+        """Return the size in bytes of a struct by its id."""
+        return self._type(type_id).size
+
     def members_of(self, struct_name: str) -> tuple[Member, ...]:
         """Return the fields of ``struct struct_name`` in order."""
         return self._types[self._struct(struct_name)].members
@@ -133,12 +137,38 @@ class Btf:
         the struct of its name (``SocketSample``: ``struct socket_sample``)
         differ in the names, order or types of their fields.
         """
+        type_id, text, build = self._format(cls)
+        unpack = struct.Struct(text).unpack_from
+        return type_id, lambda data, offset: build(unpack(data, offset))
+
+    def encoder(self, cls: type[T]) -> Callable[[T], bytes]:
+        """Return a function that turns a *cls* into what its struct contains.
+
+        Padding is zero. The function raises ValueError if a value does not fit; an
+        array of bytes has to be as long as in the struct. Raises BtfError as
+        ``decoder`` does.
+        """
+        _, text, build = self._format(cls)
+        layout = struct.Struct(text)
+
+        def encode(value: T) -> bytes:
+            try:
+                data = layout.pack(*_flat(value))
+            except struct.error as error:
+                raise ValueError(f"{value}: {error}") from None
+            # What is too long is cut without a word.
+            if build(layout.unpack(data)) != value:
+                raise ValueError(f"{value} does not fit its struct")
+            return data
+
+        return encode
+
+    def _format(self, cls: type[Any]) -> tuple[int, str, Build]:
+        """Return a class's type id, struct format and what makes one of values."""
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         type_id = self._struct(name)
         text, build = self._layout(cls, self._types[type_id], 0)
-        unpack = struct.Struct(self._order + text).unpack_from
-        make = build or _maker(cls)
-        return type_id, lambda data, offset: make(unpack(data, offset))
+        return type_id, self._order + text, build or _maker(cls)
 
     def _layout(self, cls: type[Any], found: Type, depth: int) -> Layout:
         """Give the struct format of *found* and, if not flat, a builder."""
@@ -252,6 +282,20 @@ def _maker(cls: type[Any]) -> Build:
         return made
 
     return make
+
+
+def _flat(value: Any) -> list[Any]:
+    """Return a dataclass's values, and those of what is nested in it, in order."""
+    found: list[Any] = []
+    for field in dataclasses.fields(value):
+        one = getattr(value, field.name)
+        if dataclasses.is_dataclass(one):
+            found += _flat(one)
+        elif isinstance(one, tuple):
+            found += one
+        else:
+            found.append(one)
+    return found
 
 
 def _slots(text: str) -> int:

@@ -1,0 +1,174 @@
+"""What ``congestion.bpf.c`` reads, adds up and tells.
+
+The daemon writes ``ASSIGNMENTS``; what comes back is taken out of ``SUMS`` (of
+destinations that are in there) and ``STRANGERS`` (of all others).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bpftune.model import Event, NetnsCookie, Prefix, Table
+
+NAME_BYTES = 16
+WINDOWS = (16, 24, 32, 48, 64, 96, 128)
+"""Segments: where a class of ``FlowSums.windows`` ends and the next begins."""
+
+SIZES_BYTES = (256 << 10, 2 << 20, 4 << 20)
+"""Where a class of sizes ends and the next begins."""
+
+COUNTED_BYTES = 100_000
+"""Connections that carried less are in ``small_bytes`` only."""
+
+
+def padded(name: str) -> bytes:
+    """Return an algorithm's name as BPF has it. Raises ValueError."""
+    data = name.encode("ascii")
+    if len(data) >= NAME_BYTES or b"\0" in data:
+        raise ValueError(f"{name!r} is no name of a congestion control")
+    return data.ljust(NAME_BYTES, b"\0")
+
+
+def text(name: bytes) -> str:
+    """Return an algorithm's name from BPF; whatever is not ASCII is replaced."""
+    return name.split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class PathKey:
+    """A destination as a network namespace sees it. C: ``struct path_key``."""
+
+    netns_cookie: NetnsCookie
+    prefix: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What connections to a destination shall use. C: ``struct assignment``.
+
+    *arm* and *found* are padded names; *found* is the namespace's default when
+    this was decided: where it is another by now, nothing is applied. An empty
+    *arm* leaves the default. *block* is the one that sums are for, *run* is the
+    same for blocks in a row that use the same arm: a connection of another run is
+    in no sums. *on_trial* has connections remembered, told of while they last,
+    and split at the 20th round trip. *initial_window* is in segments, 0 is the
+    kernel's; with *window_on_trial* half of the connections get it.
+    """
+
+    arm: bytes
+    found: bytes
+    run: int
+    block: int
+    on_trial: int
+    initial_window: int
+    window_on_trial: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockKey:
+    """What ``FlowSums`` are of. C: ``struct block_key``.
+
+    *size_class* is that of what each connection carried, see ``SIZES_BYTES``; one
+    that is told of while it lasts keeps the class it had first. *block* is 0
+    in ``STRANGERS``.
+    """
+
+    netns_cookie: NetnsCookie
+    prefix: Prefix
+    block: int
+    size_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSums:
+    """Sums over connections. C: ``struct flow_sums``.
+
+    *busy_us*: with something unsent or unacknowledged (TCP_CHRONO_*), at least a
+    round trip for each. *srtt_us_bytes*: each byte times the smoothed round trip
+    at its time. *small_bytes* are of connections with less than ``COUNTED_BYTES``
+    that lived less than ten round trips; they are in nothing else. *early_* is up
+    to the 20th round trip of a connection, and all of one that was not on trial.
+    *life_us* is the age of the *ended*; of those not on trial their busy time.
+    *windows*: how many ended with a congestion window of which class.
+    """
+
+    bytes_acked: int
+    busy_us: int
+    srtt_us_bytes: int
+    life_us: int
+    small_bytes: int
+    early_segments: int
+    early_retransmitted: int
+    segments: int
+    retransmitted: int
+    ce_marked: int
+    flows: int
+    ended: int
+    ecn_flows: int
+    min_rtt_us: int
+    windows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenKey:
+    """An arm that the kernel refused. C: ``struct broken_key``."""
+
+    netns_cookie: NetnsCookie
+    arm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The positive errno. C: ``struct refusal``."""
+
+    error: int
+
+
+ASSIGNMENTS = Table("assignments", PathKey, Assignment)
+SUMS = Table("sums", BlockKey, FlowSums)
+STRANGERS = Table("strangers", BlockKey, FlowSums)
+BROKEN = Table("broken", BrokenKey, Refusal)
+TABLES = (ASSIGNMENTS, SUMS, STRANGERS, BROKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFailed(Event):
+    """The kernel refused *arm*; it tries no more until it is out of ``BROKEN``."""
+
+    arm: bytes
+    error: int
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultChanged(Event):
+    """The namespace's default is *now*; assignments made for another rest."""
+
+    prefix: Prefix
+    now: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSeen(Event):
+    """2 MB or more went to a destination that has no assignment."""
+
+    prefix: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSent(Event):
+    """A transfer of 15 to 500 kB ended where the initial window is on trial.
+
+    *initial_window* is the one that was set, 0 the kernel's. *busy_us* is how long
+    the transfer took, without the time that the application left unused.
+    """
+
+    prefix: Prefix
+    initial_window: int
+    bytes_acked: int
+    busy_us: int
+    srtt_us: int
+    segments: int
+    retransmitted: int
+
+
+EVENTS = (ArmFailed, DefaultChanged, BulkSeen, TransferSent)
