@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 from ctypes import byref, c_uint32, create_string_buffer
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -80,13 +79,14 @@ class BpfMap(Generic[K, V]):
             if result < 0 and result != -errno.ENOENT:
                 msg = f"map {self.name} cannot be read"
                 raise BpfError(msg, -result)
+            some_keys, some_values = keys.raw, values.raw
             found += (
                 (
-                    self._decode_key(keys, number * key_bytes),
-                    self._decode_value(values, number * value_bytes),
+                    self._decode_key(some_keys, number * key_bytes),
+                    self._decode_value(some_values, number * value_bytes),
                 )
                 for number in range(count.value)
             )
             if result < 0:
                 return found
-            start = ctypes.create_string_buffer(place.raw, len(place))
+            start = create_string_buffer(place.raw, len(place))

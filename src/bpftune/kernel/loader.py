@@ -172,9 +172,7 @@ class Loader:
             if opened.has_map(name):
                 opened.share_map(name, fd)
 
-    def _attach(
-        self, opened: BpfObject, program: Program, cgroup_fd: int
-    ) -> Verdict:
+    def _attach(self, opened: BpfObject, program: Program, cgroup_fd: int) -> Verdict:
         """Attach *program*, or chain it: the kernel runs one sockops program only."""
         chained = program.section == "sockops" and opened.has_map(_CHAIN)
         if not chained or not self._chained:

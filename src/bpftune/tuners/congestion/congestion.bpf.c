@@ -588,6 +588,11 @@ static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 		if (flow->round_trips == STARTED_UP) {
 			flow->early_segments = ctx->data_segs_out;
 			flow->early_retransmitted = ctx->total_retrans;
+			/* Near ones would call back 68,000 times a second. */
+			if (ctx->srtt_us >> 3 < LEAST_RTT_US)
+				bpf_sock_ops_cb_flags_set(ctx,
+					ctx->bpf_sock_ops_cb_flags &
+					~BPF_SOCK_OPS_RTT_CB_FLAG);
 		}
 		return;
 	}
