@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import time
@@ -13,7 +14,8 @@ from typing import Any, TypeVar
 
 from bpftune.kernel.bpf_map import BpfMap
 from bpftune.kernel.cgroup import cgroup2_root
-from bpftune.kernel.loader import Loader
+from bpftune.kernel.loader import Loader, Verdict
+from bpftune.kernel.tick import tick_ns
 from bpftune.model import Event, NetnsCookie, Prefix, Tuner
 from bpftune.tuners.congestion import maps
 from bpftune.tuners.congestion.maps import (
@@ -46,7 +48,9 @@ PLAIN = Assignment(padded(OTHER), padded(DEFAULT), 1, 1, 0, 0, 0)
 class Congested:
     """The program and what belongs to it."""
 
-    def __init__(self, objects: Path, loader: Loader, cgroup: Path) -> None:
+    def __init__(
+        self, objects: Path, loader: Loader, cgroup: Path, *, alone: bool
+    ) -> None:
         self.loader = loader
         self.cgroup = cgroup
         self.tuner = Tuner("congestion", "applies what a test assigned")
@@ -54,11 +58,13 @@ class Congested:
         constants = {"tick_ns": tick_ns()}
         fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            self.buffers = TcpBuffer()
-            assert self.buffers.bpf_object is not None
-            self.verdicts = loader.add(
-                self.buffers, self.buffers.bpf_object, self.buffers.events, {}, fd
-            )
+            self.verdicts: list[Verdict] = []
+            if not alone:
+                buffers = TcpBuffer()
+                assert buffers.bpf_object is not None
+                self.verdicts += loader.add(
+                    buffers, buffers.bpf_object, buffers.events, {}, fd
+                )
             self.verdicts += loader.add(self.tuner, path, maps.EVENTS, constants, fd)
         finally:
             os.close(fd)
@@ -73,12 +79,22 @@ class Congested:
         self.strangers: BpfMap[BlockKey, FlowSums] = table["strangers"]
         self.broken: BpfMap[maps.BrokenKey, maps.Refusal] = table["broken"]
 
-    def assign(
-        self, cookie: NetnsCookie, prefix: Prefix, **fields: Any
-    ) -> Assignment:
+    def assign(self, cookie: NetnsCookie, prefix: Prefix, **fields: Any) -> Assignment:
         made = replace(PLAIN, **fields)
         self.assignments.put(PathKey(cookie, prefix), made)
         return made
+
+    def runs(self) -> tuple[int, int]:
+        """Return how often all programs of this process ran, and for how many ns."""
+        infos = fd_infos("run_cnt")
+        return (
+            sum(int(one["run_cnt"]) for one in infos),
+            sum(int(one["run_time_ns"]) for one in infos),
+        )
+
+    def memory_bytes(self) -> int:
+        """Return what all maps of this process take."""
+        return sum(int(one["memlock"]) for one in fd_infos("map_type"))
 
     def told(self, kind: type[E], cookie: NetnsCookie) -> list[E]:
         """Return the events of a kind since the last time."""
@@ -128,12 +144,41 @@ def added(one: FlowSums | None, other: FlowSums) -> FlowSums:
     return FlowSums(**total, min_rtt_us=min(rtts, default=0), windows=windows)
 
 
-def tick_ns() -> int:
-    """Return how long a jiffy is: CLOCK_MONOTONIC_COARSE has that grain."""
-    return round(time.clock_getres(6) * 1e9)
+def fd_infos(field: str) -> list[dict[str, str]]:
+    """Return what the kernel tells of this process's files with a *field*.
+
+    One for each program (``run_cnt``) or map (``map_type``).
+    """
+    found: dict[str, dict[str, str]] = {}
+    for path in Path("/proc/self/fdinfo").iterdir():
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        info = {
+            name: value.strip()
+            for name, _, value in (line.partition(":") for line in lines)
+        }
+        if field in info:
+            found[info.get("prog_id") or info["map_id"]] = info
+    return list(found.values())
 
 
 @contextmanager
-def congested(objects: Path, cgroup: Path | None = None) -> Iterator[Congested]:
+def bpf_statistics() -> Iterator[None]:
+    """Have the kernel count runs of BPF programs and their time."""
+    fd = ctypes.CDLL("libbpf.so.1", use_errno=True).bpf_enable_stats(0)
+    assert fd >= 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def congested(
+    objects: Path, cgroup: Path | None = None, *, alone: bool = False
+) -> Iterator[Congested]:
+    """Load it after tcp_buffer's program, as the daemon does, or *alone*."""
     with Loader() as loader:
-        yield Congested(objects, loader, cgroup or cgroup2_root())
+        yield Congested(objects, loader, cgroup or cgroup2_root(), alone=alone)

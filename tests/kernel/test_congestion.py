@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bpftune.compile import compile_one, find_clang
+from bpftune.kernel.bpf import BpfObject
 from bpftune.kernel.cgroup import cgroup2_root
+from bpftune.lab.network import Lab
+from bpftune.lab.tcp_info import tcp_info as lab_tcp_info
+from bpftune.model import NetnsCookie
 from bpftune.tuners.congestion.maps import (
     ArmFailed,
+    BlockKey,
     BrokenKey,
+    BulkSeen,
     DefaultChanged,
+    FlowSums,
     PathKey,
     Refusal,
+    TransferSent,
     padded,
     text,
 )
 from tests.kernel.congested import (
     AVAILABLE,
+    DEADLINE_S,
     DEFAULT,
     OTHER,
     Congested,
+    added,
+    bpf_statistics,
     congested,
     words,
 )
@@ -38,6 +54,9 @@ from tests.kernel.senders import (
     Namespace,
     namespace,
     prefix_of,
+    tcp_info,
+    transfer,
+    wait_until,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -132,20 +151,54 @@ def child_cgroup() -> Iterator[Path]:
         path.rmdir()
 
 
+def in_cgroup(cgroup: Path, command: list[str]) -> str:
+    """Run *command* in the module's namespace and that group; return its output."""
+    enter = ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs; exec "$@"', "sh"]
+    netns = ["ip", "netns", "exec", f"bpftune-test-cc-{os.getpid()}"]
+    return subprocess.run(
+        [*enter, *netns, *command], capture_output=True, text=True, check=True
+    ).stdout
+
+
 def test_processes_in_child_cgroups_are_served(
     there: Congested, netns: Namespace
 ) -> None:
     there.assign(netns.cookie, prefix_of(V4))
     with child_cgroup() as cgroup:
-        answer = subprocess.run(
-            ["sh", "-c", f'echo $$ > {cgroup}/cgroup.procs; exec "$@"', "sh"]
-            + ["ip", "netns", "exec", f"bpftune-test-cc-{os.getpid()}"]
-            + [sys.executable, "-c", CONNECT, V4],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    assert answer.stdout.split() == [OTHER, OTHER]
+        answer = in_cgroup(cgroup, [sys.executable, "-c", CONNECT, V4])
+    assert answer.split() == [OTHER, OTHER]
+
+
+def test_the_program_works_without_another_tuners_before_it(
+    objects: Path, netns: Namespace
+) -> None:
+    with congested(objects, alone=True) as there:
+        there.assign(netns.cookie, prefix_of(V4))
+        assert both(netns, V4) == (OTHER, OTHER)
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_other_tools_keep_their_callbacks_and_so_do_we(
+    objects: Path, netns: Namespace, comes_first: bool
+) -> None:
+    source = Path(__file__).with_name("other_tool.bpf.c")
+    tool = compile_one(find_clang(), source)
+    with child_cgroup() as cgroup, ExitStack() as stack:
+        fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        stack.callback(os.close, fd)
+        other = stack.enter_context(BpfObject(tool))
+        other.load()
+        if comes_first:
+            other.attach("count_states", fd)
+        there = stack.enter_context(congested(objects, cgroup))
+        if not comes_first:
+            other.attach("count_states", fd)
+        there.assign(netns.cookie, prefix_of(V4), on_trial=1)
+        in_cgroup(cgroup, [sys.executable, "-c", MANY, V4, "1", "20000000"])
+        # FIN_WAIT1, FIN_WAIT2, CLOSE; CLOSE_WAIT, LAST_ACK, CLOSE.
+        assert other.variable("states").value == 6
+        (got,) = there.wait_sums(bool).values()
+        assert got.early_segments and got.segments, "its round trips were counted"
 
 
 # --- what is left alone ------------------------------------------------------
@@ -169,11 +222,11 @@ def test_the_applications_choice_stays(there: Congested, netns: Namespace) -> No
 
     for chosen in AVAILABLE:
         # Even one who chose the default chose.
-        assert netns.call(lambda chosen=chosen: connect(chosen)) == (chosen, chosen)
+        assert netns.call(partial(connect, chosen)) == (chosen, chosen)
 
 
 @contextmanager
-def route_of(netns: Namespace, address: str, *words: str) -> Iterator[None]:
+def route_of(address: str, *words: str) -> Iterator[None]:
     """Give the route to one of the namespace's own addresses attributes."""
     name = f"bpftune-test-cc-{os.getpid()}"
     route = ["table", "local", "local", address, "dev", "lo"]
@@ -192,7 +245,7 @@ def test_a_routes_choice_stays(
     third = [one for one in AVAILABLE if one not in {DEFAULT, OTHER}]
     wanted = third[0] if third else OTHER
     there.assign(netns.cookie, prefix_of(V4))
-    with route_of(netns, V4, "congctl", *lock, wanted):
+    with route_of(V4, "congctl", *lock, wanted):
         assert both(netns, V4) == (wanted, wanted)
     assert both(netns, V4) == (OTHER, OTHER)
 
@@ -201,7 +254,7 @@ def test_a_locked_choice_of_the_default_stays_too(
     there: Congested, netns: Namespace
 ) -> None:
     there.assign(netns.cookie, prefix_of(V4))
-    with route_of(netns, V4, "congctl", "lock", DEFAULT):
+    with route_of(V4, "congctl", "lock", DEFAULT):
         assert both(netns, V4) == (DEFAULT, DEFAULT)
 
 
@@ -232,3 +285,311 @@ def test_an_arm_that_vanished_is_told_of_once_and_not_tried_again(
     there.broken.remove(gone)
     both(netns, V4)
     assert len(there.wait_told(ArmFailed, netns.cookie)) == 1
+
+
+# --- the initial window ------------------------------------------------------
+
+
+def windows(netns: Namespace, address: str) -> tuple[int, int]:
+    with netns.connection(address) as (client, server):
+        return tcp_info(client).cwnd, tcp_info(server).cwnd
+
+
+def test_connections_begin_with_the_window_that_was_assigned(
+    there: Congested, netns: Namespace
+) -> None:
+    for arm in (b"", *map(str.encode, AVAILABLE)):
+        there.assign(
+            netns.cookie,
+            prefix_of(V4),
+            arm=arm.ljust(16, b"\0"),
+            initial_window=24,
+        )
+        assert windows(netns, V4) == (24, 24), arm
+    assert windows(netns, OTHER_V4) == (10, 10)
+    assert not there.bpf.variable("windows_refused").value
+
+
+def test_a_routes_window_stays(there: Congested, netns: Namespace) -> None:
+    there.assign(netns.cookie, prefix_of(V4), initial_window=24)
+    with route_of(V4, "initcwnd", "17"):
+        assert windows(netns, V4) == (17, 17)
+
+
+def test_half_of_the_connections_get_a_window_on_trial_and_transfers_are_told(
+    there: Congested, netns: Namespace
+) -> None:
+    there.assign(netns.cookie, prefix_of(V4), initial_window=24, window_on_trial=1)
+    seen, told = Counter[int](), []
+    for _ in range(40):
+        with netns.connection(V4) as (client, server):
+            seen[tcp_info(client).cwnd] += 1
+            transfer(client, server, 50_000)
+        told += there.told(TransferSent, netns.cookie)
+    assert set(seen) == {10, 24}, seen  # by chance in 2 of 10**12 runs not
+    # At most four a second.
+    assert 1 <= len(told) <= 40
+    for event in told:
+        assert event.initial_window in {0, 24}
+        assert 50_000 <= event.bytes_acked <= 50_002
+        assert event.segments > 0
+        assert event.retransmitted <= event.segments
+
+
+# --- sums --------------------------------------------------------------------
+
+
+class Path20ms:
+    """Two namespaces with 20 Mbit/s, 20 ms and 1 % loss between them."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.sender, self.receiver = lab.namespace("a"), lab.namespace("b")
+        self.link = lab.emulated_link(
+            self.sender,
+            self.receiver,
+            rate_bits_per_s=20_000_000,
+            rtt_ns=20_000_000,
+            loss=0.01,
+        )
+
+    def key(self, family: int = 4) -> PathKey:
+        return PathKey(
+            NetnsCookie(self.sender.cookie),
+            prefix_of(self.link.ends[1].address(family)),
+        )
+
+    @contextmanager
+    def connection(
+        self, family: int, chosen: str = ""
+    ) -> Iterator[tuple[socket.socket, socket.socket]]:
+        kind = socket.AF_INET if family == 4 else socket.AF_INET6
+        address = self.link.ends[1].address(family)
+        with ExitStack() as stack:
+            server = stack.enter_context(
+                self.receiver.inside(
+                    lambda: socket.create_server((address, 0), family=kind)
+                )
+            )
+            client = stack.enter_context(
+                self.sender.inside(lambda: socket.socket(kind))
+            )
+            if chosen:
+                client.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_CONGESTION, chosen.encode()
+                )
+            client.connect(server.getsockname()[:2])
+            yield client, stack.enter_context(server.accept()[0])
+
+    def send(self, amount: int, family: int = 4) -> dict[str, int]:
+        """Send *amount* bytes and close; return what TCP knew when they were there."""
+        with self.connection(family) as (client, server):
+            transfer(client, server, amount)
+            return lab_tcp_info(client)
+
+
+@pytest.fixture
+def path() -> Iterator[Path20ms]:
+    with Lab(0) as lab:
+        yield Path20ms(lab)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("on_trial", [1, 0])
+def test_sums_are_those_of_the_connections(
+    there: Congested, path: Path20ms, family: int, on_trial: int
+) -> None:
+    key = path.key(family)
+    there.assign(key.netns_cookie, key.prefix, block=7, on_trial=on_trial)
+    sent = [path.send(amount, family) for amount in (120_000, 1_500_000, 150_000)]
+    found = there.wait_sums(lambda sums: sum(v.flows for v in sums.values()) == 3)
+    assert {(k.block, k.size_class): v.flows for k, v in found.items()} == {
+        (7, 0): 2,
+        (7, 1): 1,
+    }
+    for size_class, flows in ((0, [sent[0], sent[2]]), (1, [sent[1]])):
+        got = found[BlockKey(key.netns_cookie, key.prefix, 7, size_class)]
+        count = len(flows)
+        assert got.ended == count == sum(got.windows)
+        # The end of the connection is acknowledged as a byte.
+        assert 0 <= got.bytes_acked - total(flows, "bytes_acked") <= count
+        segments = got.segments + got.early_segments
+        assert segments == total(flows, "data_segments_out")
+        retransmitted = got.retransmitted + got.early_retransmitted
+        # The end may be lost as well.
+        before = total(flows, "retransmitted_segments")
+        assert before <= retransmitted <= before + 2 * count
+        busy_us = total(flows, "busy_us")
+        # A tick either way, and the round trip in which it is closed.
+        assert busy_us - 8_000 * count <= got.busy_us <= busy_us + 80_000 * count
+        assert got.min_rtt_us == pytest.approx(
+            min(one["min_rtt_us"] for one in flows), rel=0.1
+        )
+        weighted = sum(one["bytes_acked"] * one["rtt_us"] for one in flows)
+        assert got.srtt_us_bytes == pytest.approx(weighted, rel=0.3)
+        assert got.min_rtt_us <= got.srtt_us_bytes / got.bytes_acked
+        if on_trial:
+            assert got.life_us >= got.busy_us - 8_000 * count
+        else:
+            assert got.segments == 0
+    # Of 600 ms only the first 20 round trips are early.
+    assert bool(found[BlockKey(key.netns_cookie, key.prefix, 7, 1)].segments) == (
+        on_trial == 1
+    )
+
+
+def total(flows: list[dict[str, int]], name: str) -> int:
+    return sum(one[name] for one in flows)
+
+
+def test_long_connections_are_told_of_while_they_last(
+    there: Congested, path: Path20ms
+) -> None:
+    path.link.change(rate_bits_per_s=200_000_000, loss=0.0)
+    key = path.key()
+    seen: dict[int, FlowSums] = {}
+
+    with path.connection(4) as (client, server):
+
+        def send_until_told(block: int) -> None:
+            end_s = time.monotonic() + DEADLINE_S
+            while block not in seen:
+                assert time.monotonic() < end_s, seen
+                transfer(client, server, 500_000)
+                for found, value in there.sums.take():
+                    assert found.size_class == 3
+                    seen[found.block] = added(seen.get(found.block), value)
+
+        # It was made before, and is nobody's.
+        there.assign(key.netns_cookie, key.prefix, block=1, on_trial=1)
+        transfer(client, server, 100_000)
+    with path.connection(4) as (client, server):
+        send_until_told(1)
+        assert seen[1].bytes_acked >= 4 << 20
+        assert (seen[1].flows, seen[1].ended) == (1, 0)
+        # The next block of the same run gets what is new.
+        there.assign(key.netns_cookie, key.prefix, block=2, on_trial=1)
+        send_until_told(2)
+        assert (seen[2].flows, seen[2].ended) == (0, 0)
+        bytes_acked = lab_tcp_info(client)["bytes_acked"]
+        assert sum(one.bytes_acked for one in seen.values()) <= bytes_acked
+        # It lives on into another run, and would spoil that one's sums.
+        there.assign(key.netns_cookie, key.prefix, run=2, block=3, on_trial=1)
+        transfer(client, server, 500_000)
+    wait_until(lambda: there.bpf.variable("remembered").value == 0)
+    assert set(seen) == {1, 2}
+    assert [found.block for found, _ in there.sums.take()] in ([], [2])
+
+
+def test_connections_with_a_choice_of_their_own_are_in_no_sums(
+    there: Congested, path: Path20ms
+) -> None:
+    key = path.key()
+    there.assign(key.netns_cookie, key.prefix, arm=b"".ljust(16, b"\0"))
+    for chosen in (AVAILABLE[0], AVAILABLE[-1], ""):
+        with path.connection(4, chosen) as (client, server):
+            transfer(client, server, 120_000)
+    (got,) = there.wait_sums(bool).values()
+    assert got.flows == 1
+
+
+def test_bulk_to_strangers_is_told_and_added_up(
+    there: Congested, path: Path20ms
+) -> None:
+    path.link.change(rate_bits_per_s=200_000_000, loss=0.0)
+    cookie = path.key().netns_cookie
+    path.send(50_000)  # of no interest by itself
+    path.send(3_000_000)
+    path.send(50_000)
+    assert len(there.wait_told(BulkSeen, cookie)) == 1
+
+    def ours(sums: dict[BlockKey, FlowSums]) -> list[FlowSums]:
+        return [value for key, value in sums.items() if key.netns_cookie == cookie]
+
+    (got,) = ours(there.wait_sums(lambda sums: bool(ours(sums)), there.strangers))
+    assert got.flows == 1
+    assert 3_000_000 <= got.bytes_acked <= 3_000_002
+    assert not there.sums.take()
+
+
+def test_many_destinations_take_no_more_memory_and_are_counted(
+    there: Congested, netns: Namespace
+) -> None:
+    name = f"bpftune-test-cc-{os.getpid()}"
+    subprocess.run(
+        ["ip", "-n", name, "route", "add", "local", "10.80.0.0/12", "dev", "lo"],
+        check=True,
+    )
+    many = 1500
+    memory = there.memory_bytes()
+    for number in range(many):
+        prefix = prefix_of(str(ipaddress.ip_address("10.80.0.1") + number * 256))
+        there.assign(netns.cookie, prefix)
+
+    def connect_all() -> None:
+        with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104
+            port = server.getsockname()[1]
+            for number in range(many):
+                address = ipaddress.ip_address("10.80.0.1") + number * 256
+                with (
+                    socket.create_connection((str(address), port)) as client,
+                    server.accept()[0] as accepted,
+                ):
+                    client.sendall(bytes(8192))
+                    client.shutdown(socket.SHUT_WR)
+                    while accepted.recv(1 << 16):
+                        pass
+
+    netns.call(connect_all)
+    created = there.bpf.variable("sums_created")
+    wait_until(lambda: created.value >= many)
+    assert there.memory_bytes() - memory <= many * 200  # the table's own
+    kept = len(there.sums.take())
+    assert 500 <= kept <= 1024 < created.value
+    assert there.sums.take() == []
+
+
+# --- what it costs -----------------------------------------------------------
+
+MANY = """
+import socket, sys
+server = socket.create_server((sys.argv[1], 0))
+count, size = int(sys.argv[2]), int(sys.argv[3])
+for number in range(count):
+    client = socket.create_connection(server.getsockname())
+    accepted = server.accept()[0]
+    left = size
+    while left:
+        left -= client.send(bytes(min(left, 1 << 16)))
+        accepted.recv(1 << 16, socket.MSG_WAITALL if left else 0)
+    client.close()
+    while accepted.recv(1 << 16):
+        pass
+    accepted.close()
+"""
+
+
+@pytest.mark.parametrize("assigned", ["nothing", "assigned", "on trial"])
+def test_short_connections_cost_eleven_runs_and_bulk_less_than_one_per_mb(
+    objects: Path, netns: Namespace, assigned: str
+) -> None:
+    count, bulk_bytes = 500, 300_000_000
+    with child_cgroup() as cgroup, congested(objects, cgroup) as there:
+        if assigned != "nothing":
+            there.assign(netns.cookie, prefix_of(V4), on_trial=assigned == "on trial")
+
+        def run(count: int, size: int) -> tuple[int, int]:
+            with bpf_statistics():
+                before = there.runs()
+                in_cgroup(
+                    cgroup, [sys.executable, "-c", MANY, V4, str(count), str(size)]
+                )
+                after = there.runs()
+            return after[0] - before[0], after[1] - before[1]
+
+        runs, took_ns = run(count, 1000)
+        print(f"{assigned}: {runs / count:.2f} runs, {took_ns / count:.0f} ns")
+        # Both ends are here, and on trial either calls back for its round trips.
+        assert 9 <= runs / count <= (15 if assigned == "on trial" else 13)
+        runs, took_ns = run(1, bulk_bytes)
+        print(f"{assigned}: {runs / bulk_bytes * 1e6:.3f} runs per MB")
+        assert runs <= bulk_bytes / 1e6
