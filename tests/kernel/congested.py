@@ -20,9 +20,9 @@ from bpftune.model import Event, NetnsCookie, Prefix, Tuner
 from bpftune.tuners.congestion import maps
 from bpftune.tuners.congestion.maps import (
     Assignment,
-    BlockKey,
     FlowSums,
     PathKey,
+    SumsKey,
     padded,
 )
 from bpftune.tuners.tcp_buffer import TcpBuffer
@@ -42,7 +42,7 @@ AVAILABLE = words("tcp_available_congestion_control")
 OTHER = next((one for one in AVAILABLE if one != DEFAULT), DEFAULT)
 """An algorithm that is not the default."""
 
-PLAIN = Assignment(padded(OTHER), padded(DEFAULT), 1, 1, 0, 0, 0)
+PLAIN = Assignment(padded(OTHER), padded(DEFAULT), 1, 0, 0, 0)
 
 
 class Congested:
@@ -75,8 +75,8 @@ class Congested:
             for one in maps.TABLES
         }
         self.assignments: BpfMap[PathKey, Assignment] = table["assignments"]
-        self.sums: BpfMap[BlockKey, FlowSums] = table["sums"]
-        self.strangers: BpfMap[BlockKey, FlowSums] = table["strangers"]
+        self.sums: BpfMap[SumsKey, FlowSums] = table["sums"]
+        self.strangers: BpfMap[SumsKey, FlowSums] = table["strangers"]
         self.broken: BpfMap[maps.BrokenKey, maps.Refusal] = table["broken"]
 
     def assign(self, cookie: NetnsCookie, prefix: Prefix, **fields: Any) -> Assignment:
@@ -116,11 +116,11 @@ class Congested:
 
     def wait_sums(
         self,
-        wanted: Callable[[dict[BlockKey, FlowSums]], bool],
-        of: BpfMap[BlockKey, FlowSums] | None = None,
-    ) -> dict[BlockKey, FlowSums]:
+        wanted: Callable[[dict[SumsKey, FlowSums]], bool],
+        of: BpfMap[SumsKey, FlowSums] | None = None,
+    ) -> dict[SumsKey, FlowSums]:
         """Return all sums as soon as they are as *wanted*; each key once."""
-        found: dict[BlockKey, FlowSums] = {}
+        found: dict[SumsKey, FlowSums] = {}
         end_s = time.monotonic() + DEADLINE_S
         while not wanted(found):
             assert time.monotonic() < end_s, found

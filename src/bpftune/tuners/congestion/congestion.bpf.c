@@ -22,7 +22,9 @@
 #define COUNTED_BYTES	100000
 #define COUNTED_RTTS	10
 #define LEAST_RTT_US	1000
-#define BULK_BYTES	(2 << 20)
+#define MEDIUM_BYTES	(256 << 10)
+#define LARGE_BYTES	(2 << 20)
+#define LARGEST		2
 #define BULK_EVERY	(10 * SECOND)
 #define TRANSFER_MIN	15000
 #define TRANSFER_MAX	500000
@@ -48,27 +50,27 @@ struct path_key {
 
 /* What was decided for a destination. Names are padded with zeros; found is the
  * namespace's default at that time, and arm is empty where it is to stay.
- * Connections made in one run are compared, whatever the block in which they end.
+ * run is the daemon's number of this decision: connections that began under one run
+ * are added up under it, however many come after.
  */
 struct assignment {
 	char arm[NAME_BYTES];
 	char found[NAME_BYTES];
 	__u32 run;
-	__u32 block;
 	__u32 on_trial;
 	__u32 initial_window;	/* segments; 0: the kernel's */
 	__u32 window_on_trial;	/* by the toss of a coin */
 };
 
-/* 0: < 256 KiB, 1: < 2 MiB, 2: < 4 MiB, 3: more. block is 0 among strangers. */
-struct block_key {
+/* 0: < 256 KiB, 1: < 2 MiB, 2: more. run is 0 among strangers. */
+struct sums_key {
 	__u64 netns_cookie;
 	struct prefix prefix;
-	__u32 block;
+	__u32 run;
 	__u32 size_class;
 };
 
-/* Sums over the connections to a destination in a block. early: up to the 20th
+/* Sums over the connections to a destination of one run. early: up to the 20th
  * round trip, or all where that is not known. windows: how many ended with a
  * congestion window of < 16, 24, 32, 48, 64, 96, 128 segments, and more.
  */
@@ -80,8 +82,8 @@ struct flow_sums {
 	__u64 small_bytes;	/* of connections too short to count */
 	__u64 early_segments;
 	__u64 early_retransmitted;
-	__u64 segments;		/* after the 20th round trip */
-	__u64 retransmitted;
+	__u64 late_segments;	/* after the 20th round trip */
+	__u64 late_retransmitted;
 	__u64 ce_marked;
 	__u32 flows;
 	__u32 ended;
@@ -106,6 +108,7 @@ struct flow {
 	__u32 run;
 	__u32 size_class;
 	__u32 initial_window;	/* the one set here, or 0 */
+	__u32 window_on_trial;
 };
 
 struct broken_key {
@@ -168,14 +171,14 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
-	__type(key, struct block_key);
+	__type(key, struct sums_key);
 	__type(value, struct flow_sums);
 } sums SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1024);
-	__type(key, struct block_key);
+	__type(key, struct sums_key);
 	__type(value, struct flow_sums);
 } strangers SEC(".maps");
 
@@ -231,8 +234,7 @@ static const struct flow_sums no_sums;
 
 static __always_inline __u32 class_of(__u64 bytes)
 {
-	return bytes < (256 << 10) ? 0 : bytes < (2 << 20) ? 1 :
-	       bytes < (4 << 20) ? 2 : 3;
+	return bytes < MEDIUM_BYTES ? 0 : bytes < LARGE_BYTES ? 1 : LARGEST;
 }
 
 static __always_inline __u32 window_class(__u32 cwnd)
@@ -282,24 +284,21 @@ static __always_inline void add_rtt(struct flow_sums *to, const struct tcp_sock 
 		to->min_rtt_us = min_rtt_us;
 }
 
-/* Add what is new of a connection that is remembered, if its run still goes on. */
+/* Add what is new of a connection that is remembered. */
 static __always_inline void tell(struct tcp_sock *tp, struct flow *flow,
 				 const struct path_key *path, __u64 now, bool ends)
 {
-	struct assignment *to = bpf_map_lookup_elem(&assignments, path);
 	__u64 bytes = tp->bytes_acked, life = now - flow->born_ns;
 	__u32 srtt_us = tp->srtt_us >> 3, segments, retransmitted, ce;
-	struct block_key key = {};
+	struct sums_key key = {};
 	struct flow_sums *sum;
 	__u64 busy;
 
-	if (!to || to->run != flow->run)
-		return;
 	if (!flow->told)
 		flow->size_class = class_of(bytes);
 	key.netns_cookie = path->netns_cookie;
 	key.prefix = path->prefix;
-	key.block = to->block;
+	key.run = flow->run;
 	key.size_class = flow->size_class;
 	sum = bpf_map_lookup_elem(&sums, &key);
 	if (!sum)
@@ -331,8 +330,8 @@ static __always_inline void tell(struct tcp_sock *tp, struct flow *flow,
 	}
 	add_rtt(sum, tp, bytes - flow->told_bytes);
 	__sync_fetch_and_add(&sum->busy_us, busy - flow->told_busy_us);
-	__sync_fetch_and_add(&sum->segments, segments - flow->told_segments);
-	__sync_fetch_and_add(&sum->retransmitted,
+	__sync_fetch_and_add(&sum->late_segments, segments - flow->told_segments);
+	__sync_fetch_and_add(&sum->late_retransmitted,
 			     retransmitted - flow->told_retransmitted);
 	__sync_fetch_and_add(&sum->ce_marked, ce - flow->told_ce);
 	flow->told = 1;
@@ -377,7 +376,7 @@ static __always_inline void add_whole(struct tcp_sock *tp, struct flow_sums *to)
 }
 
 /* Add a connection to a destination that is in the table but not on trial. */
-static __always_inline void add_settled(struct tcp_sock *tp, struct block_key *key)
+static __always_inline void add_settled(struct tcp_sock *tp, struct sums_key *key)
 {
 	struct flow_sums *sum = bpf_map_lookup_elem(&sums, key);
 
@@ -394,7 +393,7 @@ static __always_inline void add_settled(struct tcp_sock *tp, struct block_key *k
 /* Short transfers make no entry, so that many peers who ask for little cannot push
  * out those worth knowing.
  */
-static __always_inline void add_stranger(struct tcp_sock *tp, struct block_key *key)
+static __always_inline void add_stranger(struct tcp_sock *tp, struct sums_key *key)
 {
 	struct flow_sums *sum;
 	__u64 bytes = tp->bytes_acked;
@@ -412,7 +411,7 @@ static __always_inline void add_stranger(struct tcp_sock *tp, struct block_key *
 	if (!sum)
 		return;
 	add_whole(tp, sum);
-	if (bytes >= BULK_BYTES && due(key->netns_cookie ^ 0x62756c6bULL, BULK_EVERY))
+	if (bytes >= LARGE_BYTES && due(key->netns_cookie ^ 0x62756c6bULL, BULK_EVERY))
 		emit(struct bulk_seen, .netns_cookie = key->netns_cookie,
 		     .prefix = key->prefix);
 }
@@ -420,10 +419,8 @@ static __always_inline void add_stranger(struct tcp_sock *tp, struct block_key *
 static __always_inline void tell_transfer(struct tcp_sock *tp, const struct flow *flow,
 					  const struct path_key *path)
 {
-	struct assignment *to = bpf_map_lookup_elem(&assignments, path);
-
-	if (!to || !to->window_on_trial || to->run != flow->run ||
-	    tp->bytes_acked < TRANSFER_MIN || tp->bytes_acked > TRANSFER_MAX ||
+	if (!flow->window_on_trial || tp->bytes_acked < TRANSFER_MIN ||
+	    tp->bytes_acked > TRANSFER_MAX ||
 	    !due(path->netns_cookie ^ 0x77696e646f77ULL, TRANSFER_EVERY))
 		return;
 	emit(struct transfer_sent,
@@ -527,6 +524,7 @@ static __always_inline void remember(struct bpf_sock_ops *ctx,
 	flow->born_ns = bpf_ktime_get_ns();
 	flow->run = to->run;
 	flow->initial_window = window;
+	flow->window_on_trial = to->window_on_trial;
 	if (to->on_trial)
 		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_RTT_CB_FLAG);
@@ -603,7 +601,7 @@ static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (!tp)
 		return;
-	if (!flow->told && class_of(tp->bytes_acked) < 3 &&
+	if (!flow->told && class_of(tp->bytes_acked) < LARGEST &&
 	    now - flow->born_ns < SIZE_KNOWN)
 		return;
 	if (path_of(tp, &path))
@@ -633,7 +631,7 @@ int BPF_PROG(see_end, struct sock *sk)
 {
 	struct flow *flow = bpf_sk_storage_get(&flows, sk, NULL, 0);
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock((struct sock_common *)sk);
-	struct block_key key = {};
+	struct sums_key key = {};
 	struct assignment *to;
 	struct path_key path;
 
@@ -653,7 +651,7 @@ int BPF_PROG(see_end, struct sock *sk)
 	key.prefix = path.prefix;
 	key.size_class = class_of(tp->bytes_acked);
 	if (to) {
-		key.block = to->block;
+		key.run = to->run;
 		add_settled(tp, &key);
 	} else {
 		add_stranger(tp, &key);

@@ -14,7 +14,7 @@ NAME_BYTES = 16
 WINDOWS = (16, 24, 32, 48, 64, 96, 128)
 """Segments: where a class of ``FlowSums.windows`` ends and the next begins."""
 
-SIZES_BYTES = (256 << 10, 2 << 20, 4 << 20)
+SIZES_BYTES = (256 << 10, 2 << 20)
 """Where a class of sizes ends and the next begins."""
 
 COUNTED_BYTES = 100_000
@@ -48,9 +48,9 @@ class Assignment:
 
     *arm* and *found* are padded names; *found* is the namespace's default when
     this was decided: where it is another by now, nothing is applied. An empty
-    *arm* leaves the default. *block* is the one that sums are for, *run* is the
-    same for blocks in a row that use the same arm: a connection of another run is
-    in no sums. *on_trial* has connections remembered, told of while they last,
+    *arm* leaves the default. *run* is a number that tells this decision from those
+    before: what connections did that began under it is added up under it, also
+    when others followed. *on_trial* has connections remembered, told of while they last,
     and split at the 20th round trip. *initial_window* is in segments, 0 is the
     kernel's; with *window_on_trial* half of the connections get it.
     """
@@ -58,24 +58,23 @@ class Assignment:
     arm: bytes
     found: bytes
     run: int
-    block: int
     on_trial: int
     initial_window: int
     window_on_trial: int
 
 
 @dataclass(frozen=True, slots=True)
-class BlockKey:
-    """What ``FlowSums`` are of. C: ``struct block_key``.
+class SumsKey:
+    """What ``FlowSums`` are of. C: ``struct sums_key``.
 
     *size_class* is that of what each connection carried, see ``SIZES_BYTES``; one
-    that is told of while it lasts keeps the class it had first. *block* is 0
-    in ``STRANGERS``.
+    that is told of while it lasts keeps the class it had first. *run* is 0 in
+    ``STRANGERS``.
     """
 
     netns_cookie: NetnsCookie
     prefix: Prefix
-    block: int
+    run: int
     size_class: int
 
 
@@ -99,8 +98,8 @@ class FlowSums:
     small_bytes: int
     early_segments: int
     early_retransmitted: int
-    segments: int
-    retransmitted: int
+    late_segments: int
+    late_retransmitted: int
     ce_marked: int
     flows: int
     ended: int
@@ -125,8 +124,8 @@ class Refusal:
 
 
 ASSIGNMENTS = Table("assignments", PathKey, Assignment)
-SUMS = Table("sums", BlockKey, FlowSums)
-STRANGERS = Table("strangers", BlockKey, FlowSums)
+SUMS = Table("sums", SumsKey, FlowSums)
+STRANGERS = Table("strangers", SumsKey, FlowSums)
 BROKEN = Table("broken", BrokenKey, Refusal)
 TABLES = (ASSIGNMENTS, SUMS, STRANGERS, BROKEN)
 
