@@ -121,7 +121,8 @@ def test_every_kind_of_field_is_decoded() -> None:
         *(2, 24, bytes(range(16)), 2**64 - 1),
     )
     assert btf.size_of("all_kinds") == len(body)
-    assert decode(b"head" + body, 4) == AllKinds(
+    made = decode(b"head" + body, 4)
+    assert made == AllKinds(
         netns_cookie=1,  # type: ignore[arg-type]
         small=255,
         negative=-2,
@@ -136,8 +137,26 @@ def test_every_kind_of_field_is_decoded() -> None:
         cookie=Cookie(2**64 - 1),
     )
     assert type_id > 0
+    assert btf.size(type_id) == len(body)
+    assert btf.encoder(AllKinds)(made) == body
     with pytest.raises(struct.error):
         decode(body[:-1], 0)
+
+
+@needs_clang
+@pytest.mark.parametrize(
+    "wrong",
+    [{"small": 256}, {"comm": b"ab"}, {"comm": bytes(6)}, {"ports": (1, 2)}],
+    ids=str,
+)
+def test_what_does_not_fit_is_not_encoded(wrong: dict[str, Any]) -> None:
+    btf = Btf(compiled(ALL_KINDS))
+    _, decode = btf.decoder(AllKinds)
+    made = decode(bytes(btf.size_of("all_kinds")), 0)
+    encode = btf.encoder(AllKinds)
+    assert decode(encode(made), 0) == made
+    with pytest.raises(ValueError, match="AllKinds"):
+        encode(dataclasses.replace(made, **wrong))
 
 
 FIELDS: dict[str, tuple[str, str, Any]] = {
@@ -176,7 +195,11 @@ def test_structs_are_decoded_as_c_lays_them_out(
     assert btf.size_of("made") == size
     raw = data.draw(st.binary(min_size=size, max_size=size))
     wanted = oracle.from_buffer_copy(raw)
-    decoded: Any = btf.decoder(cls)[1](raw, 0)
+    decode: Any = btf.decoder(cls)[1]
+    decoded = decode(raw, 0)
+    encoded = btf.encoder(cls)(decoded)
+    assert len(encoded) == size
+    assert decode(encoded, 0) == decoded
     for name, kind in zip(names, kinds, strict=True):
         value = getattr(wanted, name)
         if FIELDS[kind][1] != "int":

@@ -23,10 +23,9 @@ COUNTED_BYTES = 100_000
 
 def padded(name: str) -> bytes:
     """Return an algorithm's name as BPF has it. Raises ValueError."""
-    data = name.encode("ascii")
-    if len(data) >= NAME_BYTES or b"\0" in data:
+    if not name.isascii() or len(name) >= NAME_BYTES or "\0" in name:
         raise ValueError(f"{name!r} is no name of a congestion control")
-    return data.ljust(NAME_BYTES, b"\0")
+    return name.encode().ljust(NAME_BYTES, b"\0")
 
 
 def text(name: bytes) -> str:
