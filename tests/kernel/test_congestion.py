@@ -234,6 +234,8 @@ def test_a_locked_choice_of_the_default_stays_too(
     there.assign(netns.cookie, prefix_of(V4))
     with route_of(V4, "congctl", "lock", DEFAULT):
         assert both(netns, V4) == (DEFAULT, DEFAULT)
+    # The kernel would have refused it; it was not asked.
+    assert there.bpf.variable("arms_refused").value == 0
 
 
 def test_nothing_is_applied_where_the_default_is_another_by_now(
@@ -260,6 +262,7 @@ def test_an_arm_that_vanished_is_told_of_once_and_not_tried_again(
     (event,) = there.wait_told(ArmFailed, netns.cookie)
     assert (text(event.arm), event.error) == ("nosuchthing", 2)
     assert there.broken.get(gone) == Refusal(2)
+    assert there.bpf.variable("arms_refused").value == 1
     there.broken.remove(gone)
     both(netns, V4)
     assert len(there.wait_told(ArmFailed, netns.cookie)) == 1
@@ -398,6 +401,7 @@ def test_sums_are_those_of_the_connections(
         assert got.ended == count == sum(got.windows)
         assert got.bytes_acked == total(flows, "bytes_acked")
         segments = got.late_segments + got.early_segments
+        assert got.early_segments > 0
         assert segments == total(flows, "data_segments_out")
         retransmitted = got.late_retransmitted + got.early_retransmitted
         assert retransmitted == total(flows, "retransmitted_segments")
@@ -470,14 +474,14 @@ def test_long_connections_are_told_of_while_they_last(
 
     with path.connection(4) as (client, server):
         # It was made before, and stays nobody's.
-        there.assign(key.netns_cookie, key.prefix, on_trial=1)
-        transfer(client, server, 100_000)
+        there.assign(key.netns_cookie, key.prefix, arm=bytes(16), on_trial=1)
+        transfer(client, server, 110_000)
     with path.connection(4) as (client, server):
         first = send_until_told(client, server)
         assert first.bytes_acked >= 2 << 20
         assert (first.flows, first.ended) == (1, 0)
         # It began under the first run, and belongs there when others follow.
-        there.assign(key.netns_cookie, key.prefix, run=2, on_trial=1)
+        there.assign(key.netns_cookie, key.prefix, arm=bytes(16), run=2, on_trial=1)
         again = send_until_told(client, server)
         assert (again.flows, again.ended, again.early_segments) == (0, 0, 0)
         info = lab_tcp_info(client)
@@ -499,11 +503,14 @@ def test_connections_with_a_choice_of_their_own_are_in_no_sums(
 ) -> None:
     key = path.key()
     there.assign(key.netns_cookie, key.prefix, arm=b"".ljust(16, b"\0"))
-    for chosen in (AVAILABLE[0], AVAILABLE[-1], ""):
+    for chosen, amount in [*((one, 120_000) for one in AVAILABLE), ("", 130_000)]:
         with path.connection(4, chosen) as (client, server):
-            transfer(client, server, 120_000)
-    (got,) = there.wait_sums(bool).values()
-    assert got.flows == 1
+            transfer(client, server, amount)
+    found = there.wait_sums(
+        lambda sums: sum(one.bytes_acked for one in sums.values()) >= 130_000
+    )
+    (got,) = found.values()
+    assert (got.flows, got.bytes_acked // 1000) == (1, 130)
 
 
 def test_bulk_to_strangers_is_told_and_added_up(

@@ -41,7 +41,7 @@ const volatile __u32 tick_ns = 4000000;	/* a jiffy, set by the daemon */
 __u64 sums_created, strangers_created;	/* entries, ever */
 __u64 remembered;			/* connections with an entry in flows */
 __u64 not_remembered;			/* MOST_REMEMBERED of them were there */
-__u64 windows_refused;
+__u64 windows_refused, arms_refused;	/* by the kernel */
 
 struct path_key {
 	__u64 netns_cookie;
@@ -475,6 +475,7 @@ static __always_inline bool set_arm(struct bpf_sock_ops *ctx,
 	result = bpf_setsockopt(ctx, SOL_TCP, TCP_CONGESTION, key.arm, sizeof(key.arm));
 	if (!result)
 		return true;
+	__sync_fetch_and_add(&arms_refused, 1);
 	refusal.error = -result;
 	if (!bpf_map_update_elem(&broken, &key, &refusal, BPF_NOEXIST)) {
 		struct arm_failed *event = reserve(struct arm_failed);

@@ -49,9 +49,9 @@ class Assignment:
     this was decided: where it is another by now, nothing is applied. An empty
     *arm* leaves the default. *run* is a number that tells this decision from those
     before: what connections did that began under it is added up under it, also
-    when others followed. *on_trial* has connections remembered, told of while they last,
-    and split at the 20th round trip. *initial_window* is in segments, 0 is the
-    kernel's; with *window_on_trial* half of the connections get it.
+    when others followed. *on_trial* has connections remembered, told of while they
+    last, and split at the 20th round trip. *initial_window* is in segments, 0 is
+    the kernel's; with *window_on_trial* half of the connections get it.
     """
 
     arm: bytes
