@@ -58,6 +58,13 @@ class Tables:
             rows.setdefault(key.netns_cookie, []).append((key, value))
         return [Taken(cookie, table, tuple(found)) for cookie, found in rows.items()]
 
+    def evicted(self) -> dict[tuple[str, str], int]:
+        """Return how many entries were lost for lack of room, by tuner and table."""
+        return {
+            (tuner.name, table.name): found.evicted
+            for (tuner, table), found in self._maps.items()
+        }
+
     def _map(self, tuner: Tuner, table: Table) -> BpfMap[Any, Any]:
         found = self._maps.get((tuner, table))
         if found is None:

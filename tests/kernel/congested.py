@@ -6,7 +6,7 @@ import ctypes
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -49,13 +49,19 @@ class Congested:
     """The program and what belongs to it."""
 
     def __init__(
-        self, objects: Path, loader: Loader, cgroup: Path, *, alone: bool
+        self,
+        objects: Path,
+        loader: Loader,
+        cgroup: Path,
+        constants: Mapping[str, int],
+        *,
+        alone: bool,
     ) -> None:
         self.loader = loader
         self.cgroup = cgroup
         self.tuner = Tuner("congestion", "applies what a test assigned")
         path = objects / "tuners" / "congestion" / "congestion.bpf.o"
-        constants = {"tick_ns": tick_ns()}
+        constants = {"tick_ns": tick_ns(), **constants}
         fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self.verdicts: list[Verdict] = []
@@ -177,8 +183,14 @@ def bpf_statistics() -> Iterator[None]:
 
 @contextmanager
 def congested(
-    objects: Path, cgroup: Path | None = None, *, alone: bool = False
+    objects: Path,
+    cgroup: Path | None = None,
+    *,
+    alone: bool = False,
+    **constants: int,
 ) -> Iterator[Congested]:
     """Load it after tcp_buffer's program, as the daemon does, or *alone*."""
     with Loader() as loader:
-        yield Congested(objects, loader, cgroup or cgroup2_root(), alone=alone)
+        yield Congested(
+            objects, loader, cgroup or cgroup2_root(), constants, alone=alone
+        )

@@ -213,6 +213,7 @@ class FakeMap:
     def __init__(self, bpf: FakeObject, name: str, key: type, value: type) -> None:
         del key, value
         self.rows: dict[Any, Any] = bpf.setdefault(name, {})
+        self.evicted = 0
 
     def put(self, key: Any, value: Any) -> None:
         self.rows[key] = value

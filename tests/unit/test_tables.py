@@ -59,6 +59,7 @@ def test_rows_are_put_dropped_and_taken_by_namespace(loader: FakeLoader) -> None
         Taken(TWO, TABLE, ((Key(TWO, 7), Value(7)),)),
     ]
     assert ours.do(A, ONE, Take(TABLE)) == []
+    assert ours.evicted() == {("a", "table"): 0}
 
 
 def test_a_row_of_another_namespace_is_refused(loader: FakeLoader) -> None:

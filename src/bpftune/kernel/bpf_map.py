@@ -35,6 +35,11 @@ class BpfMap(Generic[K, V]):
         self._encode_value = bpf.btf.encoder(value)
         key_id, self._decode_key = bpf.btf.decoder(key)
         value_id, self._decode_value = bpf.btf.decoder(value)
+        self.evicted = 0
+        """How many entries a program made that the kernel dropped, as others needed
+        the room: known after each ``take`` if the program counts what it makes in
+        the global ``NAME_created``."""
+        self._taken = 0
         self._sizes = bpf.sizes(name)
         found = bpf.btf.size(key_id), bpf.btf.size(value_id)
         if found != self._sizes:
@@ -65,6 +70,7 @@ class BpfMap(Generic[K, V]):
         """
         key_bytes, value_bytes = self._sizes
         take = libbpf()["bpf_map_lookup_and_delete_batch"]
+        created = self._created()
         fd, at_once = self._bpf.map_fd(self.name), BATCH
         place, start = create_string_buffer(max(4, key_bytes)), None
         found: list[tuple[K, V]] = []
@@ -88,5 +94,14 @@ class BpfMap(Generic[K, V]):
                 for number in range(count.value)
             )
             if result < 0:
+                self._taken += len(found)
+                # Some of these were made meanwhile.
+                self.evicted = max(self.evicted, created - self._taken)
                 return found
             start = create_string_buffer(place.raw, len(place))
+
+    def _created(self) -> int:
+        counter = f"{self.name}_created"
+        if not self._bpf.has_variable(counter):
+            return 0
+        return self._bpf.variable(counter).value

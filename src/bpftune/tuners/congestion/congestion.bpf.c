@@ -21,7 +21,6 @@
 #define LEAST_BYTES	4096
 #define COUNTED_BYTES	100000
 #define COUNTED_RTTS	10
-#define LEAST_RTT_US	1000
 #define MEDIUM_BYTES	(256 << 10)
 #define LARGE_BYTES	(2 << 20)
 #define LARGEST		2
@@ -37,6 +36,7 @@
 enum { CHRONO_UNSPEC, CHRONO_BUSY, CHRONO_RWND_LIMITED, CHRONO_SNDBUF_LIMITED };
 
 const volatile __u32 tick_ns = 4000000;	/* a jiffy, set by the daemon */
+const volatile __u32 least_rtt_us = 1000;	/* shorter paths are of no interest */
 
 __u64 sums_created, strangers_created;	/* entries, ever */
 __u64 remembered;			/* connections with an entry in flows */
@@ -160,7 +160,7 @@ struct transfer_sent {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 8192);
 	__type(key, struct path_key);
 	__type(value, struct assignment);
 } assignments SEC(".maps");
@@ -398,7 +398,7 @@ static __always_inline void add_stranger(struct tcp_sock *tp, struct sums_key *k
 	struct flow_sums *sum;
 	__u64 bytes = tp->bytes_acked;
 
-	if (tp->rtt_min.s[0].v < LEAST_RTT_US && !tp->delivered_ce)
+	if (tp->rtt_min.s[0].v < least_rtt_us && !tp->delivered_ce)
 		return;
 	sum = bpf_map_lookup_elem(&strangers, key);
 	if (bytes < COUNTED_BYTES) {
@@ -588,7 +588,7 @@ static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 			flow->early_segments = ctx->data_segs_out;
 			flow->early_retransmitted = ctx->total_retrans;
 			/* Near ones would call back 68,000 times a second. */
-			if (ctx->srtt_us >> 3 < LEAST_RTT_US)
+			if (ctx->srtt_us >> 3 < least_rtt_us)
 				bpf_sock_ops_cb_flags_set(ctx,
 					ctx->bpf_sock_ops_cb_flags &
 					~BPF_SOCK_OPS_RTT_CB_FLAG);
