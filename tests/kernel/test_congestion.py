@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
 import os
@@ -498,6 +499,36 @@ def test_long_connections_are_told_of_while_they_last(
     assert 0 <= bytes_acked - info["bytes_acked"] <= 1
     segments = sum(one.early_segments + one.late_segments for one in seen)
     assert segments == info["data_segments_out"]
+
+
+def disconnect(one: socket.socket) -> None:
+    """connect(AF_UNSPEC): the socket can be connected again."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.connect(one.fileno(), bytes(16), 16) == 0, os.strerror(
+        ctypes.get_errno()
+    )
+
+
+def test_a_socket_that_is_connected_again_is_another_connection(
+    there: Congested, netns: Namespace
+) -> None:
+    there.assign(netns.cookie, prefix_of(V4), arm=bytes(16), on_trial=1)
+
+    def connect_twice() -> None:
+        with socket.socket() as client:
+            for amount in (1_000_000, 200_000):
+                with socket.create_server((V4, 0)) as server:
+                    client.connect(server.getsockname())
+                    with server.accept()[0] as accepted:
+                        transfer(client, accepted, amount)
+                        client.setblocking(True)
+                        if amount > 200_000:
+                            disconnect(client)
+
+    netns.call(connect_twice)
+    wait_until(lambda: there.bpf.variable("remembered").value == 0)
+    ((_, got),) = there.sums.take()
+    assert (got.flows, got.bytes_acked // 1000) == (1, 200)
 
 
 def test_connections_with_a_choice_of_their_own_are_in_no_sums(

@@ -294,6 +294,8 @@ static __always_inline void tell(struct tcp_sock *tp, struct flow *flow,
 	struct flow_sums *sum;
 	__u64 busy;
 
+	if (bytes < flow->told_bytes)
+		return;	/* disconnected, and all counters set back */
 	if (!flow->told)
 		flow->size_class = class_of(bytes);
 	key.netns_cookie = path->netns_cookie;
@@ -531,6 +533,17 @@ static __always_inline void remember(struct bpf_sock_ops *ctx,
 					       BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
+/* An application may connect the same socket again after connect(AF_UNSPEC), which
+ * sets all counters back.
+ */
+static __always_inline void forget_earlier(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+
+	if (sk && !bpf_sk_storage_delete(&flows, sk))
+		__sync_fetch_and_add(&remembered, -1);
+}
+
 /* The kernel has taken the route's choice and the listener's by now. Who has any
  * but the namespace's default got it from the application or from the route, and
  * keeps it.
@@ -614,6 +627,9 @@ int apply_arm(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		forget_earlier(ctx);
+		begin(ctx);
+		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		begin(ctx);
 		break;
