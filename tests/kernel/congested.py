@@ -16,8 +16,8 @@ from bpftune.kernel.bpf_map import BpfMap
 from bpftune.kernel.cgroup import cgroup2_root
 from bpftune.kernel.loader import Loader, Verdict
 from bpftune.kernel.tick import tick_ns
-from bpftune.model import Event, NetnsCookie, Prefix, Tuner
-from bpftune.tuners.congestion import maps
+from bpftune.model import Event, NetnsCookie, Prefix
+from bpftune.tuners.congestion import maps, tuner
 from bpftune.tuners.congestion.maps import (
     Assignment,
     FlowSums,
@@ -59,8 +59,8 @@ class Congested:
     ) -> None:
         self.loader = loader
         self.cgroup = cgroup
-        self.tuner = Tuner("congestion", "applies what a test assigned")
-        path = objects / "tuners" / "congestion" / "congestion.bpf.o"
+        assert tuner.bpf_object is not None
+        assert tuner.bpf_object.is_relative_to(objects)
         constants = {"tick_ns": tick_ns(), **constants}
         fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -71,10 +71,12 @@ class Congested:
                 self.verdicts += loader.add(
                     buffers, buffers.bpf_object, buffers.events, {}, fd
                 )
-            self.verdicts += loader.add(self.tuner, path, maps.EVENTS, constants, fd)
+            self.verdicts += loader.add(
+                tuner, tuner.bpf_object, tuner.events, constants, fd
+            )
         finally:
             os.close(fd)
-        bpf = loader.object(self.tuner)
+        bpf = loader.object(tuner)
         self.bpf = bpf
         table = {
             one.name: BpfMap[Any, Any](bpf, one.name, one.key, one.value)

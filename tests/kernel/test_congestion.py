@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +25,12 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.cgroup import cgroup2_root
 from bpftune.lab.network import Lab
 from bpftune.lab.tcp_info import tcp_info as lab_tcp_info
-from bpftune.model import NetnsCookie
+from bpftune.model import Drop, NetnsCookie, Put, Take
+from bpftune.tables import Tables
+from bpftune.tuners.congestion import tuner
 from bpftune.tuners.congestion.maps import (
+    ASSIGNMENTS,
+    SUMS,
     ArmFailed,
     BrokenKey,
     BulkSeen,
@@ -43,6 +48,7 @@ from tests.kernel.congested import (
     DEADLINE_S,
     DEFAULT,
     OTHER,
+    PLAIN,
     Congested,
     bpf_statistics,
     congested,
@@ -114,6 +120,34 @@ def test_new_connections_use_what_was_assigned_to_their_destination(
     assert both(netns, elsewhere) == (DEFAULT, DEFAULT)
     there.assignments.remove(PathKey(netns.cookie, prefix))
     assert both(netns, address, family) == (DEFAULT, DEFAULT)
+
+
+def test_what_a_tuner_puts_into_its_tables_is_applied_until_it_goes(
+    there: Congested, netns: Namespace
+) -> None:
+    tables = Tables(there.loader)
+    key = PathKey(netns.cookie, prefix_of(V4))
+    put = Put(ASSIGNMENTS, key, replace(PLAIN, on_trial=1))
+    for take_back in (
+        lambda: tables.do(tuner, netns.cookie, Drop(ASSIGNMENTS, key)),
+        lambda: tables.forget(netns.cookie),
+        lambda: tables.clear(tuner),
+    ):
+        tables.do(tuner, netns.cookie, put)
+        with netns.connection(V4) as (client, server):
+            assert (algorithm(client), algorithm(server)) == (OTHER, OTHER)
+            transfer(client, server, 150_000)
+        take_back()
+        assert both(netns, V4) == (DEFAULT, DEFAULT)
+    wait_until(lambda: there.bpf.variable("remembered").value == 0)
+    (taken,) = tables.do(tuner, netns.cookie, Take(SUMS))
+    assert (taken.netns_cookie, taken.table) == (netns.cookie, SUMS)
+    ((found, sums),) = taken.rows
+    assert (found.prefix, found.run, sums.flows) == (key.prefix, put.value.run, 3)
+
+
+def test_the_tuner_says_what_is_lost_without_each_program(there: Congested) -> None:
+    assert {one.name for one in there.bpf.programs} == set(tuner.losses)
 
 
 def test_an_algorithm_that_users_may_not_choose_can_be_assigned(
