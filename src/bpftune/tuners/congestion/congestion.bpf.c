@@ -25,8 +25,8 @@
 #define LARGE_BYTES	(2 << 20)
 #define LARGEST		2
 #define BULK_EVERY	(10 * SECOND)
+#define OTHERS_EVERY	(60 * SECOND)
 #define TRANSFER_MIN	15000
-#define TRANSFER_MAX	500000
 #define TRANSFER_EVERY	(SECOND / 4)
 #define CHANGED_EVERY	(5 * SECOND)
 #define TCP_ECN_OK	1
@@ -59,7 +59,7 @@ struct assignment {
 	__u32 run;
 	__u32 on_trial;
 	__u32 initial_window;	/* segments; 0: the kernel's */
-	__u32 window_on_trial;	/* by the toss of a coin */
+	__u32 tell_transfers;	/* one by one */
 };
 
 /* 0: < 256 KiB, 1: < 2 MiB, 2: more. run is 0 among strangers. */
@@ -107,8 +107,10 @@ struct flow {
 	__u32 round_trips;
 	__u32 run;
 	__u32 size_class;
-	__u32 initial_window;	/* the one set here, or 0 */
-	__u32 window_on_trial;
+	__u32 initial_window;
+	__u32 tell_transfers;
+	__u32 first_segments;	/* of the first round trip */
+	__u32 first_retransmitted;
 };
 
 struct broken_key {
@@ -136,22 +138,23 @@ struct default_changed {
 	char now[NAME_BYTES];
 };
 
-/* A large transfer ended, to a destination for which nothing was decided. */
-struct bulk_seen {
+/* There are transfers to destinations for which nothing was decided. */
+struct transfers_seen {
 	__u64 netns_cookie;
 	struct prefix prefix;
+	__u64 bytes_acked;	/* of the one that ended now */
 };
 
-/* A transfer of 15 to 500 kB ended, and the initial window there is on trial. */
+/* A transfer ended whose destination has them told one by one. */
 struct transfer_sent {
 	__u64 netns_cookie;
 	struct prefix prefix;
-	__u32 initial_window;	/* 0: the kernel's */
-	__u32 bytes_acked;
-	__u32 busy_us;		/* how long it had something to send or unacknowledged */
-	__u32 srtt_us;
-	__u32 segments;
-	__u32 retransmitted;
+	__u64 bytes_acked;
+	__u64 took_us;	/* with something to send or unacknowledged */
+	__u32 initial_segments;
+	__u32 final_segments;
+	__u32 first_segments;	/* of the first round trip */
+	__u32 first_retransmitted;
 };
 
 /* --- maps ------------------------------------------------------------------- */
@@ -397,8 +400,9 @@ static __always_inline void add_settled(struct tcp_sock *tp, struct sums_key *ke
  */
 static __always_inline void add_stranger(struct tcp_sock *tp, struct sums_key *key)
 {
-	struct flow_sums *sum;
 	__u64 bytes = tp->bytes_acked;
+	struct flow_sums *sum;
+	bool is_bulk;
 
 	if (tp->rtt_min.s[0].v < least_rtt_us && !tp->delivered_ce)
 		return;
@@ -413,27 +417,36 @@ static __always_inline void add_stranger(struct tcp_sock *tp, struct sums_key *k
 	if (!sum)
 		return;
 	add_whole(tp, sum);
-	if (bytes >= LARGE_BYTES && due(key->netns_cookie ^ 0x62756c6bULL, BULK_EVERY))
-		emit(struct bulk_seen, .netns_cookie = key->netns_cookie,
-		     .prefix = key->prefix);
+	is_bulk = bytes >= LARGE_BYTES;
+	if (due(key->netns_cookie ^ (is_bulk ? 0x62756c6bULL : 0x736d616c6cULL),
+		is_bulk ? BULK_EVERY : OTHERS_EVERY))
+		emit(struct transfers_seen, .netns_cookie = key->netns_cookie,
+		     .prefix = key->prefix, .bytes_acked = bytes);
 }
 
 static __always_inline void tell_transfer(struct tcp_sock *tp, const struct flow *flow,
 					  const struct path_key *path)
 {
-	if (!flow->window_on_trial || tp->bytes_acked < TRANSFER_MIN ||
-	    tp->bytes_acked > TRANSFER_MAX ||
+	__u32 segments = tp->data_segs_out, retransmitted = tp->total_retrans;
+
+	/* Else one instruction may load these or flow's: the verifier minds. */
+	asm volatile("" : "+r"(segments), "+r"(retransmitted));
+	if (flow->round_trips >= 2) {
+		segments = flow->first_segments;
+		retransmitted = flow->first_retransmitted;
+	}
+	if (!flow->tell_transfers || tp->bytes_acked < TRANSFER_MIN ||
 	    !due(path->netns_cookie ^ 0x77696e646f77ULL, TRANSFER_EVERY))
 		return;
 	emit(struct transfer_sent,
 	     .netns_cookie = path->netns_cookie,
 	     .prefix = path->prefix,
-	     .initial_window = flow->initial_window,
 	     .bytes_acked = tp->bytes_acked,
-	     .busy_us = floored(busy_us(tp), tp->srtt_us >> 3),
-	     .srtt_us = tp->srtt_us >> 3,
-	     .segments = tp->data_segs_out,
-	     .retransmitted = tp->total_retrans);
+	     .took_us = floored(busy_us(tp), tp->srtt_us >> 3),
+	     .initial_segments = flow->initial_window,
+	     .final_segments = tp->snd_cwnd,
+	     .first_segments = segments,
+	     .first_retransmitted = retransmitted);
 }
 
 static __always_inline bool path_of(struct tcp_sock *tp, struct path_key *path)
@@ -454,8 +467,6 @@ static __always_inline void set_window(struct bpf_sock_ops *ctx,
 
 	/* Less: a SYN was lost. Other: the route's initcwnd. */
 	if (!window || ctx->snd_cwnd != KERNELS_WINDOW)
-		return;
-	if (to->window_on_trial && bpf_get_prandom_u32() & 1)
 		return;
 	if (bpf_setsockopt(ctx, SOL_TCP, TCP_BPF_IW, &window, sizeof(window)))
 		__sync_fetch_and_add(&windows_refused, 1);
@@ -526,11 +537,10 @@ static __always_inline void remember(struct bpf_sock_ops *ctx,
 	__sync_fetch_and_add(&remembered, 1);
 	flow->born_ns = bpf_ktime_get_ns();
 	flow->run = to->run;
-	flow->initial_window = window;
-	flow->window_on_trial = to->window_on_trial;
-	if (to->on_trial)
-		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
-					       BPF_SOCK_OPS_RTT_CB_FLAG);
+	flow->initial_window = window ? window : ctx->snd_cwnd;
+	flow->tell_transfers = to->tell_transfers;
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
+				       BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
 /* An application may connect the same socket again after connect(AF_UNSPEC), which
@@ -576,7 +586,7 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 	set_window(ctx, to, &window);
 	if (is_changed(to) && !set_arm(ctx, to, path.netns_cookie))
 		return;
-	if (to->on_trial || to->window_on_trial)
+	if (to->on_trial || to->tell_transfers)
 		remember(ctx, to, window);
 }
 
@@ -593,6 +603,13 @@ static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 		return;
 	if (flow->round_trips < STARTED_UP) {
 		flow->round_trips++;
+		/* The first begins to acknowledge the first window, and the second
+		 * is over when all of it was: what it lost has been sent again.
+		 */
+		if (flow->round_trips == 1)
+			flow->first_segments = ctx->data_segs_out;
+		if (flow->round_trips == 2)
+			flow->first_retransmitted = ctx->total_retrans;
 		/* tcp_buffer may have cleared it: it has no use for short paths. */
 		if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_RTT_CB_FLAG))
 			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |

@@ -51,7 +51,7 @@ class Assignment:
     before: what connections did that began under it is added up under it, also
     when others followed. *on_trial* has connections remembered, told of while they
     last, and split at the 20th round trip. *initial_window* is in segments, 0 is
-    the kernel's; with *window_on_trial* half of the connections get it.
+    the kernel's. *tell_transfers*: each as ``TransferSent``, four a second at most.
     """
 
     arm: bytes
@@ -59,7 +59,7 @@ class Assignment:
     run: int
     on_trial: int
     initial_window: int
-    window_on_trial: int
+    tell_transfers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +146,32 @@ class DefaultChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class BulkSeen(Event):
-    """2 MB or more went to a destination that has no assignment."""
+class TransfersSeen(Event):
+    """100 kB or more went to destinations that have no assignment.
+
+    *bytes_acked* to this one, just now. Told every ten seconds of a namespace where
+    it was 2 MiB or more, each minute of others. ``STRANGERS`` has them all.
+    """
 
     prefix: Prefix
+    bytes_acked: int
 
 
 @dataclass(frozen=True, slots=True)
 class TransferSent(Event):
-    """A transfer of 15 to 500 kB ended where the initial window is on trial.
+    """15 kB or more were sent, to a destination that has its transfers told.
 
-    *initial_window* is the one that was set, 0 the kernel's. *busy_us* is how long
-    the transfer took, without the time that the application left unused.
+    *took_us* is without the time that the application left unused. *first_* is what
+    was sent, and sent again, in the first round trip.
     """
 
     prefix: Prefix
-    initial_window: int
     bytes_acked: int
-    busy_us: int
-    srtt_us: int
-    segments: int
-    retransmitted: int
+    took_us: int
+    initial_segments: int
+    final_segments: int
+    first_segments: int
+    first_retransmitted: int
 
 
-EVENTS = (ArmFailed, DefaultChanged, BulkSeen, TransferSent)
+EVENTS = (ArmFailed, DefaultChanged, TransfersSeen, TransferSent)
