@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.btf import BtfError
+from bpftune.kernel.btf_encode import encoder
 from bpftune.kernel.libbpf import libbpf
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class BpfMap(Generic[K, V]):
         """
         self.name = name
         self._bpf = bpf
-        self._encode_key = bpf.btf.encoder(key)
-        self._encode_value = bpf.btf.encoder(value)
+        self._encode_key = encoder(bpf.btf, key)
+        self._encode_value = encoder(bpf.btf, value)
         key_id, self._decode_key = bpf.btf.decoder(key)
         value_id, self._decode_value = bpf.btf.decoder(value)
         self.evicted = 0

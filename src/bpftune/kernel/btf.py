@@ -137,34 +137,16 @@ class Btf:
         the struct of its name (``SocketSample``: ``struct socket_sample``)
         differ in the names, order or types of their fields.
         """
-        type_id, text, build = self._format(cls)
+        type_id, text, build = self.format_of(cls)
         unpack = struct.Struct(text).unpack_from
         return type_id, lambda data, offset: build(unpack(data, offset))
 
-    def encoder(self, cls: type[T]) -> Callable[[T], bytes]:
-        """Return a function that turns a *cls* into what its struct contains.
+    def format_of(self, cls: type[Any]) -> tuple[int, str, Build]:
+        """Return the type id of *cls*'s struct, its format and what makes a *cls*.
 
-        Padding is zero. The function raises ValueError if a value does not fit; an
-        array of bytes has to be as long as in the struct. Raises BtfError as
-        ``decoder`` does.
+        The format is for ``struct``; a *cls* is made of the values that it yields.
+        Raises BtfError as ``decoder`` does.
         """
-        _, text, build = self._format(cls)
-        layout = struct.Struct(text)
-
-        def encode(value: T) -> bytes:
-            try:
-                data = layout.pack(*_flat(value))
-            except struct.error as error:
-                raise ValueError(f"{value}: {error}") from None
-            # What is too long is cut without a word.
-            if build(layout.unpack(data)) != value:
-                raise ValueError(f"{value} does not fit its struct")
-            return data
-
-        return encode
-
-    def _format(self, cls: type[Any]) -> tuple[int, str, Build]:
-        """Return a class's type id, struct format and what makes one of values."""
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         type_id = self._struct(name)
         text, build = self._layout(cls, self._types[type_id], 0)
@@ -282,20 +264,6 @@ def _maker(cls: type[Any]) -> Build:
         return made
 
     return make
-
-
-def _flat(value: Any) -> list[Any]:
-    """Return a dataclass's values, and those of what is nested in it, in order."""
-    found: list[Any] = []
-    for field in dataclasses.fields(value):
-        one = getattr(value, field.name)
-        if dataclasses.is_dataclass(one):
-            found += _flat(one)
-        elif isinstance(one, tuple):
-            found += one
-        else:
-            found.append(one)
-    return found
 
 
 def _slots(text: str) -> int:

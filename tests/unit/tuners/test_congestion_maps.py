@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bpftune.tuners.congestion import maps
 from bpftune.tuners.congestion.maps import padded, text
 
-SOURCE = Path(maps.__file__).with_name("congestion.bpf.c").read_text()
+HERE = Path(maps.__file__).parent
+SOURCE = "".join(path.read_text() for path in HERE.glob("*.bpf.h"))
 
 
 @given(st.text(st.characters(min_codepoint=1, max_codepoint=127), max_size=15))
