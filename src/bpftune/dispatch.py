@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from bpftune.ledger import Ledger
 from bpftune.model import (
     Advise,
     Change,
+    Drop,
     Event,
     Facts,
     Keep,
@@ -32,10 +34,14 @@ from bpftune.model import (
     NetnsCookie,
     NetnsGone,
     Nudge,
+    Put,
+    ReadText,
     Recheck,
     Rejected,
     Request,
     Survey,
+    Take,
+    TextRead,
     Tunable,
     Tuner,
     ValueChanged,
@@ -45,6 +51,7 @@ from bpftune.model import (
 )
 from bpftune.reconcile import Reconciler
 from bpftune.records import Record
+from bpftune.tables import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,6 +105,7 @@ class Dispatcher:
             machine.namespaces.undo_prefix,
             observe=observe,
         )
+        self.tables = Tables(machine.loader, observe=observe)
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
@@ -247,6 +255,7 @@ class Dispatcher:
         if tuner in self.tuners:
             self.tuners.remove(tuner)
         self.agenda.drop(tuner)
+        self.tables.clear(tuner)
         self.carrier.settle(tuner.name, "its tuner failed")
         self.off[tuner.name] = why
         why = f"switched off, the other tuners go on: {why}"
@@ -307,6 +316,18 @@ class Dispatcher:
                 self._nudge(tuner, request, cookie)
             case Survey():
                 self._survey(tuner, request, cookie)
+            case Put() | Drop() | Take():
+                answers = self.tables.do(tuner, cookie, request)
+                self._pending.extend((tuner, answer) for answer in answers)
+            case ReadText():
+                self._pending.append((tuner, self._read_text(request, cookie)))
+
+    def _read_text(self, request: ReadText, cookie: NetnsCookie) -> TextRead:
+        sysctls, texts = self.machine.sysctls, {}
+        for name in request.names:
+            with suppress(SysctlError):
+                texts[name] = sysctls.read_text(cookie, name)
+        return TextRead(cookie, texts)
 
     def _nudge(self, tuner: Tuner, nudge: Nudge, cookie: NetnsCookie) -> None:
         """Let live receivers notice what is on trial; a refused trial is none."""
@@ -370,6 +391,7 @@ class Dispatcher:
     def _forget(self, cookie: NetnsCookie) -> None:
         """Drop all that is known of a namespace that ended."""
         self.agenda.forget(cookie)
+        self.tables.forget(cookie)
         self.ledger.forget(cookie)
         self.machine.sysctls.forget(cookie)
         nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)

@@ -28,6 +28,7 @@ from bpftune.kernel.sock_diag import buffers_in_use
 from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
+from bpftune.kernel.tick import tick_ns
 from bpftune.model import Event, Memory, Tuner
 from bpftune.tuners.sysctl import hook_key
 
@@ -138,7 +139,11 @@ class Machine:
                     tuner,
                     tuner.bpf_object,
                     tuner.events,
-                    {"own_tgid": self.own_tgid, "no_cgroup2": self.cgroup_fd < 0},
+                    {
+                        "own_tgid": self.own_tgid,
+                        "no_cgroup2": self.cgroup_fd < 0,
+                        "tick_ns": tick_ns(),
+                    },
                     self.cgroup_fd,
                 )
                 self._watch_sysctls(tuner, names)

@@ -78,6 +78,20 @@ class Prefix:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A map of a tuner's BPF object that the tuner writes or empties.
+
+    *name* is the map's in C; *key* and *value* are frozen dataclasses named as
+    their structs are (``PathKey``: ``struct path_key``). The first field of a key
+    is ``netns_cookie``.
+    """
+
+    name: str
+    key: type[Any]
+    value: type[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class SocketSample:
     """One TCP socket at one instant. C: ``struct socket_sample``.
 
@@ -146,6 +160,21 @@ class Sampled(Event):
     sockets: tuple[SocketSample, ...]
     left: int
     receivers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Event):
+    """What a ``Take`` found for this namespace: keys with their values."""
+
+    table: Table
+    rows: tuple[tuple[Any, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRead(Event):
+    """The sysctls of a ``ReadText`` by name; missing if there is no such one."""
+
+    texts: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +371,40 @@ class Recheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """Set *value* of *key* in a table; *key* is of the event's namespace."""
+
+    table: Table
+    key: Any
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Remove *key* from a table; it may be missing."""
+
+    table: Table
+    key: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Take all entries out of a table, of every namespace.
+
+    They come back as ``Taken``, one event for each namespace that has some.
+    """
+
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class ReadText:
+    """Read sysctls that are not numbers; comes back as ``TextRead``."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Yield:
     """Hand *tunable* in the event's namespace to the admin.
 
@@ -356,7 +419,21 @@ class Yield:
     comm: bytes = b""
 
 
-Request = Change | Keep | Advise | Watch | Nudge | Wake | Survey | Recheck | Yield
+Request = (
+    Change
+    | Keep
+    | Advise
+    | Watch
+    | Nudge
+    | Wake
+    | Survey
+    | Recheck
+    | Put
+    | Drop
+    | Take
+    | ReadText
+    | Yield
+)
 Policy = Callable[[E, Facts], Iterable[Request]]
 
 

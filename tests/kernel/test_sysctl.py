@@ -57,6 +57,24 @@ def test_reads_whole_values_of_the_host(sysctls: Sysctls) -> None:
     assert len(sysctls.read(host, "vm.swappiness")) == 1
 
 
+def test_what_is_no_number_is_read_as_text(
+    sysctls: Sysctls, make_netns: MakeNetns
+) -> None:
+    netns = make_netns()
+    default = "net.ipv4.tcp_congestion_control"
+    text = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()
+    host = sysctls._namespaces.host.cookie
+    assert sysctls.read_text(host, default) == text.strip()
+    netns.run("sysctl", "-w", f"{default}=reno")
+    assert sysctls.read_text(netns.cookie, default) == "reno"
+    available = sysctls.read_text(
+        netns.cookie, "net.ipv4.tcp_available_congestion_control"
+    )
+    assert "reno" in available.split()
+    with pytest.raises(SysctlError, match="No such file"):
+        sysctls.read_text(netns.cookie, "net.ipv4.tcp_no_such_control")
+
+
 def test_each_namespace_has_its_own_value(
     sysctls: Sysctls, make_netns: MakeNetns
 ) -> None:

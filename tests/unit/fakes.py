@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bpftune.daemon import Daemon
 from bpftune.journal import Journal, replay
@@ -158,6 +158,7 @@ class FakeSysctls:
         self.unreadable: KernelError | None = None
         self.before_write: Callable[[], None] | None = None
         self.forgotten: list[NetnsCookie] = []
+        self.texts: dict[tuple[NetnsCookie, str], str] = {}
 
     def exists(self, cookie: NetnsCookie, name: str) -> bool:
         self.namespaces.check(cookie)
@@ -170,6 +171,12 @@ class FakeSysctls:
         if (cookie, name) in self.missing:
             raise SysctlError(f"{name} cannot be opened: No such file or directory", 2)
         return self.values.get((cookie, name), FOUND)
+
+    def read_text(self, cookie: NetnsCookie, name: str) -> str:
+        self.namespaces.check(cookie)
+        if (cookie, name) not in self.texts:
+            raise SysctlError(f"{name} cannot be opened: No such file or directory", 2)
+        return self.texts[cookie, name]
 
     def write(
         self,
@@ -202,6 +209,32 @@ class FakeSysctls:
         return self.values.get((netns.cookie, TCP_WMEM.name), FOUND)[2]
 
 
+class FakeMap:
+    """A BPF map in a dict; one of an object that is gone fails."""
+
+    def __init__(self, bpf: FakeObject, name: str, key: type, value: type) -> None:
+        del key, value
+        self.rows: dict[Any, Any] = bpf.setdefault(name, {})
+        self.evicted = 0
+
+    def put(self, key: Any, value: Any) -> None:
+        self.rows[key] = value
+
+    def remove(self, key: Any) -> None:
+        if None in self.rows:
+            raise KernelError("it is gone")
+        self.rows.pop(key, None)
+
+    def take(self) -> list[tuple[Any, Any]]:
+        found = list(self.rows.items())
+        self.rows.clear()
+        return found
+
+
+FakeObject = dict[str, dict[Any, Any]]
+"""The rows of a BPF object's maps, by the map's name."""
+
+
 class FakeLoader:
     """Events wait here until they are drained."""
 
@@ -211,7 +244,11 @@ class FakeLoader:
         self.iterated: list[tuple[str, str, NetnsCookie]] = []
         self.namespaces: FakeNamespaces | None = None
         self.broken: dict[NetnsCookie, KernelError] = {}
+        self.objects: dict[str, FakeObject] = {}
         self.fd = -1
+
+    def object(self, tuner: Tuner) -> FakeObject:
+        return self.objects.setdefault(tuner.name, {})
 
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)

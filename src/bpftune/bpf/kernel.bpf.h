@@ -50,6 +50,7 @@ enum {
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
@@ -123,6 +124,11 @@ enum {
 
 /* bpf_setsockopt(…, SOL_TCP, …): callback flags from an iterator, since 6.12 */
 enum { TCP_BPF_SOCK_OPS_CB_FLAGS = 1008 };
+
+/* bpf_setsockopt(…, SOL_TCP, …): the congestion window, in segments, as long as
+ * nothing has been sent
+ */
+enum { TCP_BPF_IW = 1001 };
 
 struct bpf_sock;
 
@@ -208,10 +214,15 @@ struct bpf_iter_meta {
 	__u64 seq_num;
 };
 
+struct tcp_congestion_ops {
+	char name[16];
+};
+
 struct netns_ipv4 {
 	int sysctl_tcp_wmem[3];
 	int sysctl_tcp_rmem[3];
 	__u8 sysctl_tcp_moderate_rcvbuf;
+	const struct tcp_congestion_ops *tcp_congestion_control;
 };
 
 struct ns_common {
@@ -264,7 +275,10 @@ struct sock {
 };
 
 struct inet_connection_sock {
+	const struct tcp_congestion_ops *icsk_ca_ops;
 	__u8 icsk_ca_state : 5;
+	__u8 icsk_ca_setsockopt : 1;	/* chosen with TCP_CONGESTION, also by BPF */
+	__u8 icsk_ca_dst_locked : 1;	/* the route's congctl, locked */
 };
 
 struct minmax_sample {
@@ -302,6 +316,8 @@ struct tcp_sock {
 	__u32 retrans_out;
 	__u32 total_retrans;
 	__u32 data_segs_out;
+	__u32 delivered_ce;	/* segments that came with a mark of congestion */
+	__u8 ecn_flags;
 	__u32 srtt_us;		/* eight times the smoothed round trip */
 	__u64 bytes_acked;
 	struct minmax rtt_min;

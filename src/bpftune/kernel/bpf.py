@@ -234,6 +234,13 @@ class BpfObject:
             raise error
         self._links[program] = link
 
+    def chain(self, program: str, name: str, slot: int) -> None:
+        """Put *program* into *slot* of the map *name*, for tail calls."""
+        fd = self._lib["bpf_program__fd"](self._program(program))
+        self.update(
+            name, slot.to_bytes(4, sys.byteorder), fd.to_bytes(4, sys.byteorder)
+        )
+
     def iterate(self, program: str) -> bytes:
         """Run the iterator *program* and return what it wrote.
 
@@ -331,6 +338,14 @@ class BpfObject:
         result = self._lib["bpf_map_delete_elem"](self.map_fd(name), key)
         if result < 0 and result != -errno.ENOENT:
             raise self._error(f"map {name} cannot be changed", result)
+
+    def sizes(self, name: str) -> tuple[int, int]:
+        """Return how many bytes a key and a value of map *name* have."""
+        handle = self._map(name)
+        return (
+            self._lib["bpf_map__key_size"](handle),
+            self._lib["bpf_map__value_size"](handle),
+        )
 
     def _check_size(self, name: str, what: str, handle: Map, data: bytes) -> None:
         size = self._lib[f"bpf_map__{what}_size"](handle)

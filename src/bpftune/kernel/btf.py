@@ -78,6 +78,10 @@ class Btf:
         """Return the size in bytes of ``struct struct_name``."""
         return self._types[self._struct(struct_name)].size
 
+    def size(self, type_id: int) -> int:
+        """Return the size in bytes of a struct by its id."""
+        return self._type(type_id).size
+
     def members_of(self, struct_name: str) -> tuple[Member, ...]:
         """Return the fields of ``struct struct_name`` in order."""
         return self._types[self._struct(struct_name)].members
@@ -133,12 +137,20 @@ class Btf:
         the struct of its name (``SocketSample``: ``struct socket_sample``)
         differ in the names, order or types of their fields.
         """
+        type_id, text, build = self.format_of(cls)
+        unpack = struct.Struct(text).unpack_from
+        return type_id, lambda data, offset: build(unpack(data, offset))
+
+    def format_of(self, cls: type[Any]) -> tuple[int, str, Build]:
+        """Return the type id of *cls*'s struct, its format and what makes a *cls*.
+
+        The format is for ``struct``; a *cls* is made of the values that it yields.
+        Raises BtfError as ``decoder`` does.
+        """
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         type_id = self._struct(name)
         text, build = self._layout(cls, self._types[type_id], 0)
-        unpack = struct.Struct(self._order + text).unpack_from
-        make = build or _maker(cls)
-        return type_id, lambda data, offset: make(unpack(data, offset))
+        return type_id, self._order + text, build or _maker(cls)
 
     def _layout(self, cls: type[Any], found: Type, depth: int) -> Layout:
         """Give the struct format of *found* and, if not flat, a builder."""

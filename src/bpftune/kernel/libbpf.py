@@ -148,6 +148,16 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "bpf_map_lookup_elem": (c_int, c_int, c_void_p, c_void_p),
     "bpf_map_update_elem": (c_int, c_int, c_void_p, c_void_p, c_uint64),
     "bpf_map_delete_elem": (c_int, c_int, c_void_p),
+    "bpf_map_lookup_and_delete_batch": (
+        c_int,
+        c_int,
+        c_void_p,
+        c_void_p,
+        c_void_p,
+        c_void_p,
+        POINTER(c_uint32),
+        c_void_p,
+    ),
     "bpf_iter_create": (c_int, c_int),
     "bpf_prog_load": (
         c_int,

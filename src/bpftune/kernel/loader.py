@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct("=II")  # struct event_header: tuner_id, type_id
 _ON_DEMAND = ("iter/", "iter.s/", "syscall")
 _CGROUP = ("sockops", "cgroup")
+_CHAIN, _NEXT = "sockops_chain", "sockops_next"  # see bpf/chain.bpf.h
+_EVENTS = "events"
 _SOMEBODY = "(unknown)"
 
 FULL, UNDECODABLE, UNKNOWN = "ring buffer full", "undecodable", "sender unknown"
@@ -61,7 +63,8 @@ class Loader:
         self._sources: dict[int, _Source] = {}
         self._next_id = 0
         self._ring: RingBuffer | None = None
-        self._ring_map_fd = -1
+        self._shared: dict[str, int] = {}  # maps that the objects share
+        self._chained = 0
         self._undecodable: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
 
@@ -108,7 +111,11 @@ class Loader:
         an event differs from its struct; then nothing is left behind.
         """
         tuner_id, self._next_id = self._next_id, self._next_id + 1
-        values = {**(constants or {}), "tuner_id": tuner_id}
+        values = {
+            **(constants or {}),
+            "tuner_id": tuner_id,
+            _NEXT: self._chained + 1,
+        }
         events = tuple(events)
         refused: dict[str, str] = {}
         while True:
@@ -135,9 +142,11 @@ class Loader:
                         for one in opened.programs
                     ]
         try:
-            if self._ring is None and opened.has_map("events"):
-                self._ring_map_fd = opened.map_fd("events")
-                self._ring = RingBuffer(self._ring_map_fd)
+            for name in (_EVENTS, _CHAIN):
+                if name not in self._shared and opened.has_map(name):
+                    self._shared[name] = opened.map_fd(name)
+                    if name == _EVENTS:
+                        self._ring = RingBuffer(self._shared[name])
         except BaseException:
             opened.close()
             raise
@@ -145,7 +154,7 @@ class Loader:
         verdicts = [
             Verdict(one.name, works=False, reason=refused[one.name])
             if one.name in refused
-            else _attach(opened, one, cgroup_fd)
+            else self._attach(opened, one, cgroup_fd)
             for one in opened.programs
         ]
         _give_memory_back()
@@ -159,8 +168,24 @@ class Loader:
                 opened.set_constant(name, value)
         for program in refused:
             opened.disable(program)
-        if self._ring is not None and opened.has_map("events"):
-            opened.share_map("events", self._ring_map_fd)
+        for name, fd in self._shared.items():
+            if opened.has_map(name):
+                opened.share_map(name, fd)
+
+    def _attach(self, opened: BpfObject, program: Program, cgroup_fd: int) -> Verdict:
+        """Attach *program*, or chain it: the kernel runs one sockops program only."""
+        chained = program.section == "sockops" and opened.has_map(_CHAIN)
+        if not chained or not self._chained:
+            verdict = _attach(opened, program, cgroup_fd)
+        else:
+            try:
+                opened.chain(program.name, _CHAIN, self._chained)
+                verdict = Verdict(program.name, works=True)
+            except BpfError as error:
+                verdict = Verdict(program.name, works=False, reason=str(error))
+        if chained and verdict.works:
+            self._chained += 1
+        return verdict
 
     # --- events --------------------------------------------------------------------
 

@@ -87,6 +87,13 @@ class Sysctls:
             raise SysctlError(f"{name} is not a number: {text.strip()!r}")
         return tuple(map(int, text.split()))
 
+    def read_text(self, cookie: NetnsCookie, name: str) -> str:
+        """Return the value of one that is no number, without its line's end.
+
+        Raises SysctlError (missing, unreadable), NetnsGoneError.
+        """
+        return self._read_text(cookie, name).rstrip("\n")
+
     def write(
         self,
         cookie: NetnsCookie,

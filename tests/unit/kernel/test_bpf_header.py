@@ -29,7 +29,7 @@ def numbers() -> dict[str, str]:
 
 def complaints(found: dict[str, str]) -> str:
     """Return what the compiler says of numbers that differ."""
-    states = r"TCP_(?=[A-Z_]+\d?$)(?!CA_|CONGESTION)"
+    states = r"TCP_(?=[A-Z_]+\d?$)(?!CA_|CONGESTION|BPF_)"
     source = "#include <sys/socket.h>\n#include <errno.h>\n"
     source += "".join(f"#include <linux/{header}.h>\n" for header in INCLUDED)
     source += "#define SOL_TCP IPPROTO_TCP\n"  # as linux/socket.h for the kernel

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from bpftune.compile import find_clang
 from bpftune.kernel.btf import Btf, BtfError
+from bpftune.kernel.btf_encode import encoder
 from bpftune.kernel.errors import KernelError
 from bpftune.model import Event, Prefix, SocketSample
 
@@ -121,7 +122,8 @@ def test_every_kind_of_field_is_decoded() -> None:
         *(2, 24, bytes(range(16)), 2**64 - 1),
     )
     assert btf.size_of("all_kinds") == len(body)
-    assert decode(b"head" + body, 4) == AllKinds(
+    made = decode(b"head" + body, 4)
+    assert made == AllKinds(
         netns_cookie=1,  # type: ignore[arg-type]
         small=255,
         negative=-2,
@@ -136,6 +138,8 @@ def test_every_kind_of_field_is_decoded() -> None:
         cookie=Cookie(2**64 - 1),
     )
     assert type_id > 0
+    assert btf.size(type_id) == len(body)
+    assert encoder(btf, AllKinds)(made) == body
     with pytest.raises(struct.error):
         decode(body[:-1], 0)
 
@@ -176,7 +180,11 @@ def test_structs_are_decoded_as_c_lays_them_out(
     assert btf.size_of("made") == size
     raw = data.draw(st.binary(min_size=size, max_size=size))
     wanted = oracle.from_buffer_copy(raw)
-    decoded: Any = btf.decoder(cls)[1](raw, 0)
+    decode: Any = btf.decoder(cls)[1]
+    decoded = decode(raw, 0)
+    encoded = encoder(btf, cls)(decoded)
+    assert len(encoded) == size
+    assert decode(encoded, 0) == decoded
     for name, kind in zip(names, kinds, strict=True):
         value = getattr(wanted, name)
         if FIELDS[kind][1] != "int":

@@ -35,6 +35,7 @@ ACCEPTED: dict[Any, set[str]] = {
     ctypes.c_void_p: {
         "void *",
         "struct bpf_insn *",
+        "struct bpf_map_batch_opts *",
         "struct bpf_object_open_opts *",
         "struct bpf_prog_load_opts *",
         "struct ring_buffer_opts *",

@@ -7,6 +7,7 @@
  * than a millisecond, where a buffer of any size is enough.
  */
 #include "bpftune.bpf.h"
+#include "chain.bpf.h"
 
 #define SECOND		1000000000ULL
 #define HINT_EVERY	(5 * SECOND)
@@ -226,8 +227,7 @@ static __always_inline void end_transfer(struct bpf_sock_ops *ctx)
 	     .took_us = (bpf_ktime_get_ns() - began.at_ns) / 1000);
 }
 
-SEC("sockops")
-int watch_senders(struct bpf_sock_ops *ctx)
+static __always_inline void call_back(struct bpf_sock_ops *ctx)
 {
 	struct tcp_sock *tp;
 
@@ -235,19 +235,19 @@ int watch_senders(struct bpf_sock_ops *ctx)
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		if (ctx->srtt_us >> 3 < LEAST_RTT_US)
-			return 1;
+			return;
 		bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 					       BPF_SOCK_OPS_RTT_CB_FLAG);
 		tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
 		if (!tp)
-			return 1;
+			return;
 		tell_connected(((struct sock *)tp)->__sk_common.skc_net.net);
 		begin_transfer(ctx, tp);
-		return 1;
+		return;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[0] == TCP_ESTABLISHED)
 			end_transfer(ctx);
-		return 1;
+		return;
 	case BPF_SOCK_OPS_RTT_CB:
 		/* The handshake was slow but the path is not: without this a
 		 * sender on a LAN called back 68,000 times a second.
@@ -255,16 +255,22 @@ int watch_senders(struct bpf_sock_ops *ctx)
 		if (ctx->srtt_us >> 3 < LEAST_RTT_US) {
 			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags &
 						       ~BPF_SOCK_OPS_RTT_CB_FLAG);
-			return 1;
+			return;
 		}
 		if (!ctx->sk)
-			return 1;
+			return;
 		tp = bpf_skc_to_tcp_sock(ctx->sk);
 		if (tp)
 			hint(tp);
-		return 1;
+		return;
 	}
-	return 1;
+}
+
+SEC("sockops")
+int watch_senders(struct bpf_sock_ops *ctx)
+{
+	call_back(ctx);
+	return pass_on(ctx);
 }
 
 /* Find senders that were there before us: opt them into the callback, or where
