@@ -95,7 +95,7 @@ def test_answers_while_many_events_arrive(
     assert counted(daemon) == (0, 0)
     with Pouring(netns, events_per_s) as pouring:
         assert wait_until(lambda: counted(daemon)[0] > 0, 10)
-        slowest = slowest_s(daemon.run_dir / "control", rounds=4)
+        slowest = slowest_s(daemon.run_dir / "control")
         wait_until(lambda: pouring.took_s > 5, 10)
     sent = pouring.events
     print(f"{sent / pouring.took_s:.0f}/s, slowest answer {slowest * 1e3:.1f} ms")
@@ -107,5 +107,5 @@ def test_answers_while_many_events_arrive(
     assert handled + lost == sent
     daemon.stop()
     told = [one["lost"].get(FULL, 0) for one in daemon.of_kind("lost")]
-    assert sum(told) == lost
+    assert sum(told) >= lost  # other tuners' events found no room either
     assert not daemon.degraded(), daemon.heard()

@@ -135,6 +135,19 @@ def test_explains_a_change_or_a_tunable(scene: Scene, about: str) -> None:
     assert told["learned"] == []
 
 
+@pytest.mark.parametrize("about", ["c1", TCP_WMEM.name])
+def test_explains_how_often_it_paid(scene: Scene, about: str) -> None:
+    scene.see(RED)
+    learned = scene.daemon.learned
+    for number in range(40):
+        finding = Finding.PAID if number < 37 else Finding.NOT_PAID
+        trial = Trial(f"10.0.{number}.0/24", 1 << 16, 1 << 17, 0.5, finding)
+        learned.take_in(RED, TCP_WMEM.name, trial, float(number))
+    told = scene.ask("Explain", about=about)["learned"]
+    assert told == learned.words(TCP_WMEM.name)
+    assert "at this level it paid in 37 of 40 trials" in told[0]
+
+
 def test_explains_a_destination_to_root(scene: Scene) -> None:
     evidence = {"destination": "10.0.1.0/24"}
     scene.tuner.answers[Seen] = [
