@@ -53,6 +53,4 @@ def slowest_s(path: Path, rounds: int = 6, answers: int = 50) -> float:
     A machine whose processors are all taken lets a process wait for longer than
     the daemon needs, now and then. Were it the daemon, it would do so each time.
     """
-    return min(
-        max(answer_s(path) for _ in range(answers)) for _ in range(rounds)
-    )
+    return min(max(answer_s(path) for _ in range(answers)) for _ in range(rounds))

@@ -17,23 +17,20 @@ from bpftune.lab.traffic import Bulk
 PROC_SYS = Path("/proc/sys")
 
 # What changes, or differs from reader to reader, though nobody writes it.
-BY_ITSELF = re.compile(
-    "|".join(
-        (
-            r"fs/(file-nr|inode-nr|inode-state|dentry-state|aio-nr)",  # objects now
-            r"fs/quota/.*",  # counters
-            r"fs/negative-dentry.*|fs/.*-nr",  # objects now
-            r"kernel/random/(uuid|entropy_avail|boot_id)",  # uuid: new at each read
-            r"kernel/ns_last_pid",  # the process started last
-            r"kernel/pty/nr",  # terminals open now
-            r"kernel/(tainted|perf_event_max_sample_rate)",  # set by the kernel
-            r"kernel/sched_domain/.*|kernel/.*_lb_stats",  # measured by the kernel
-            r"vm/stat_refresh",  # reading it does something
-            r"net/netfilter/nf_conntrack_count",  # connections now
-            r"net/ipv[46]/route/flush|vm/compact_memory|vm/drop_caches",  # to write
-        )
-    )
+KNOWN = (
+    r"fs/(file-nr|inode-nr|inode-state|dentry-state|aio-nr)",  # objects now
+    r"fs/quota/.*",  # counters
+    r"fs/negative-dentry.*|fs/.*-nr",  # objects now
+    r"kernel/random/(uuid|entropy_avail|boot_id)",  # uuid: new at each read
+    r"kernel/ns_last_pid",  # the process started last
+    r"kernel/pty/nr",  # terminals open now
+    r"kernel/(tainted|perf_event_max_sample_rate)",  # set by the kernel
+    r"kernel/sched_domain/.*|kernel/.*_lb_stats",  # measured by the kernel
+    r"vm/stat_refresh",  # reading it does something
+    r"net/netfilter/nf_conntrack_count",  # connections now
+    r"net/ipv[46]/route/flush|vm/compact_memory|vm/drop_caches",  # to write
 )
+BY_ITSELF = re.compile("|".join(KNOWN))
 LEAST_FILES = 100
 
 
