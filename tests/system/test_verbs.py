@@ -77,6 +77,7 @@ def test_look_explain_undo(lab: Lab, start: Start) -> None:
     for word in ("tried", "kept", "held back", "rose", "proved", "sysctl -w"):
         assert word in story
     assert told(daemon, "explain", "tcp_wmem")["tunables"]
+    assert "at this level it paid in" in ask(daemon, "explain", WMEM)
     assert told(daemon, "explain", "10.77.0.0/24")["records"]
     assert told(daemon, "verify")["drift"] == []
     assert told(daemon, "advise")["advice"] == []

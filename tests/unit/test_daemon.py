@@ -719,6 +719,43 @@ def test_a_starved_sender_gets_its_buffer_from_the_first_hint_to_the_last_record
     assert all(record.undo == undo for record in machine.records[:-1])
 
 
+@pytest.mark.parametrize("observe", [True, False])
+def test_only_a_daemon_that_tunes_reaches_a_kernel_that_no_one_may_write(
+    monkeypatch: pytest.MonkeyPatch,
+    observe: bool,
+) -> None:
+    class WrittenError(BaseException):
+        """Nobody catches it."""
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise WrittenError(arguments, more)
+
+    machine, tuner = FakeMachine(RED), TcpBuffer()
+    daemon = machine.daemon(sysctl_tuner, tuner, observe=observe)
+    monkeypatch.setattr(machine.sysctls, "write", refuse)
+    monkeypatch.setattr(machine.sockets, "nudge", refuse)
+    world = World(rate=40e6, rtt_s=0.2, limit=4 * MIB, now_s=1000.0)
+    machine.sockets.worlds[RED.cookie, prefix(1)] = world
+
+    def live() -> None:
+        daemon.start()
+        for _ in range(90):
+            if world.starved():
+                hint = SndbufLimited(RED.cookie, prefix(1), world.limit, 200_000)
+                machine.loader.queue(tuner, hint)
+            machine.let_pass(daemon, 1.0)
+        daemon.stop()
+
+    if not observe:
+        with pytest.raises(WrittenError):
+            live()
+        return
+    live()
+    assert "advice" in machine.kinds()
+    assert set(machine.kinds()) == {"advice", "stopped"}
+    assert machine.sysctls.largest(RED) == 4 * MIB
+
+
 def test_the_admin_ends_a_climb_in_the_middle() -> None:
     machine, tuner = FakeMachine(RED), TcpBuffer()
     daemon = machine.daemon(sysctl_tuner, tuner)

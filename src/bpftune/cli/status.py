@@ -22,6 +22,8 @@ MODES = {"tune": "tuning", "observe": "observing, writes nothing"}
 BROKEN = frozenset({"degraded", "unsupported", "off"})
 STATES = {"ours": "kept", "trial": "on trial"}
 
+SETTLED_S = 60.0  # before that the start is most of what it cost
+
 
 def status(*, json: bool = False) -> int:
     """Tell what is tuned, what is in force, what was lost, what it costs."""
@@ -103,11 +105,13 @@ def _say_cost(answer: Reply) -> None:
     say_wrapped("Seen: ", f"{seen} in {known}; lost: {lost}")
     maps = cost.get("maps_bytes")
     kernel = f" and {size_words(maps)} in the kernel" if maps is not None else ""
-    share = cost["cpu_s"] / max(answer["uptime_s"], 0.001)
+    share = ""
+    if answer["uptime_s"] >= SETTLED_S:
+        share = f" ({cost['cpu_s'] / answer['uptime_s']:.2%} of one)"
     say_wrapped(
         "Cost: ",
         f"{size_words(cost['rss_bytes'])} of memory{kernel}, "
-        f"{seconds_words(cost['cpu_s'])} of CPU ({share:.2%} of one), "
+        f"{seconds_words(cost['cpu_s'])} of CPU{share}, "
         f"{counted(cost['wakeups'], 'wake-up')}",
     )
 

@@ -180,6 +180,8 @@ class Server:
             self._selector.register(connection, selectors.EVENT_READ, client)
             if len(self._clients) > MOST_CLIENTS:
                 self._make_room()
+            if client in self._clients:  # mostly the request is there already
+                self._guard(client, self._exchange, client, selectors.EVENT_READ)
 
     def _make_room(self) -> None:
         """Send one away: of whoever has most connections, the one idle longest.

@@ -106,3 +106,15 @@ def test_no_drift_is_well(
         assert json.loads(output)["drift"] == []
     else:
         assert output == "2 values checked, all as expected.\n"
+
+
+@pytest.mark.parametrize(("uptime_s", "is_told"), [(59.0, False), (60.0, True)])
+def test_the_start_is_not_taken_for_what_it_costs_each_second(
+    daemon: Served,
+    capsys: pytest.CaptureFixture[str],
+    uptime_s: float,
+    is_told: bool,
+) -> None:
+    told(daemon, uptime_s=uptime_s)
+    assert main(["status"]) == ExitCode.OK
+    assert ("of one)" in capsys.readouterr().out) == is_told

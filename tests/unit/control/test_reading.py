@@ -6,6 +6,7 @@ import pytest
 
 from bpftune.kernel.loader import Verdict
 from bpftune.model import Change, Netns, NetnsCookie
+from bpftune.outcome import Level
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
 from tests.unit.control.scene import Scene
 from tests.unit.fakes import BLUE, FOUND, HOST, MIB, RED, TCP_WMEM, wmem
@@ -133,6 +134,16 @@ def test_explains_a_change_or_a_tunable(scene: Scene, about: str) -> None:
     assert [one["record"] for one in told["records"]] == ["change"]
     assert [one["change"] for one in told["tunables"]] == ["c1"]
     assert told["learned"] == []
+
+
+@pytest.mark.parametrize("about", ["c1", TCP_WMEM.name])
+def test_explains_how_often_it_paid(scene: Scene, about: str) -> None:
+    scene.see(RED)
+    learned = scene.daemon.learned
+    learned.levels[TCP_WMEM.name] = (Level(), Level(paid=37.0, unpaid=3.0))
+    told = scene.ask("Explain", about=about)["learned"]
+    assert told == learned.words(TCP_WMEM.name)
+    assert "at this level it paid in 37 of 40 trials" in told[0]
 
 
 def test_explains_a_destination_to_root(scene: Scene) -> None:

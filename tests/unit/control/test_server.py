@@ -336,3 +336,18 @@ def test_root_and_the_group_are_trusted_and_nobody_else(tmp_path: Path) -> None:
         assert rig.service.trusted == [True, True, False, False]
     finally:
         rig.close()
+
+
+def test_whoever_asked_before_it_was_accepted_is_answered_in_that_turn(
+    rig: Rig,
+) -> None:
+    client = Peeking(rig)
+    try:
+        client.call("t.Ask")
+        rig.server.turn()
+        client.listen()
+        reply = client.take()
+        assert reply is not None
+        assert reply["parameters"]["method"] == "t.Ask"
+    finally:
+        client.socket.close()
