@@ -59,7 +59,8 @@ class Alternation:
     *controls* are those units of the latest block under *old* that have no partner
     yet, *blocks* how many under *new* are complete, *gains* the logs of how much less
     each partner under *new* cost, and *strangers* the units of this block that were
-    under neither level, or under the other one.
+    under neither level, or under the other one. After *most_blocks* without a proof
+    it ends.
     """
 
     old: int
@@ -71,6 +72,7 @@ class Alternation:
     block_pairs: int = 0
     gains: tuple[float, ...] = ()
     strangers: int = 0
+    most_blocks: int = MOST_BLOCKS
 
     @property
     def gain(self) -> float:
@@ -145,6 +147,6 @@ def _judge(state: Alternation) -> tuple[Alternation, Verdict]:
         if pairs.proved(ALPHA) and state.gain >= LEAST_GAIN:
             return state, Verdict.PAID
         hopeless = pairs.won < HOPEFUL * pairs.pairs or state.gain < LEAST_GAIN / 2
-        if hopeless or state.blocks >= MOST_BLOCKS:
+        if hopeless or state.blocks >= state.most_blocks:
             return state, Verdict.UNPAID
     return next_block(state), Verdict.TRY_OLD

@@ -1,0 +1,59 @@
+"""Does a block under another arm do harm? Then it ends at once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from bpftune.policy.reward import SizeClass, score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bpftune.policy.arms import Arm
+    from bpftune.policy.blocks import Block
+
+EARLY_FLOWS = 4
+"""How many flows show it. To wait for the other arm's flows to be over first does more
+harm: bbr starves them where the buffer is shallow, so they last."""
+
+WORSE = 1.5
+"""Nats below the default's mean: a rate, or a round trip, 4.5 times as bad."""
+
+MORE_LOSS = 0.02
+"""BBR's own threshold, ``BBRLossThresh``; over what the default loses. A block cannot
+see the flows of others, but what they suffer shows as loss."""
+
+
+class Harm(Enum):
+    """Why a block ended before its time."""
+
+    LOSS = "loss"
+    WORTH = "worth"
+
+
+def harm_of(
+    block: Block,
+    default: str,
+    known: Mapping[SizeClass, Mapping[str, Arm]],
+    size: SizeClass,
+) -> tuple[Harm, SizeClass] | tuple[None, None]:
+    """Tell what harm *block* does so far, and in which class of flows it shows.
+
+    Flows of class *size* carry most; but the largest show loss best. What is *known*
+    of the *default* is what it is compared with.
+    """
+    if block.arm == default:
+        return None, None
+    for one in sorted({size, SizeClass.LARGE}):
+        usual = known.get(one, {}).get(default)
+        if block.of(one).flows < EARLY_FLOWS or usual is None:
+            continue
+        seen = score(block.of(one), usual.early_loss)
+        if seen is None:
+            continue
+        if seen.loss > usual.loss + MORE_LOSS:
+            return Harm.LOSS, one
+        if one == size and seen.value < usual.mean - WORSE:
+            return Harm.WORTH, one
+    return None, None
