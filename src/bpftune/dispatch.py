@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpftune.agenda import Agenda
+from bpftune.arrange import Arranger
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
@@ -25,7 +25,6 @@ from bpftune.ledger import Ledger
 from bpftune.model import (
     Advise,
     Change,
-    Drop,
     Event,
     Facts,
     Keep,
@@ -34,19 +33,11 @@ from bpftune.model import (
     NetnsCookie,
     NetnsGone,
     Nudge,
-    Put,
-    ReadText,
-    Recheck,
     Rejected,
     Request,
-    Survey,
-    Take,
-    TextRead,
     Tunable,
     Tuner,
     ValueChanged,
-    Wake,
-    Watch,
     Yield,
 )
 from bpftune.reconcile import Reconciler
@@ -106,6 +97,9 @@ class Dispatcher:
             observe=observe,
         )
         self.tables = Tables(machine.loader, observe=observe)
+        self.arranger = Arranger(
+            machine, self.agenda, self.tables, tell, self._is_outside, self._unreachable
+        )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
@@ -283,8 +277,7 @@ class Dispatcher:
                 else:
                     self._learn(request, facts.netns)
             case Keep():
-                entry = self.ledger.get(cookie, request.tunable)
-                on_trial = entry is not None and entry.trial is not None
+                on_trial = self._is_on_trial(cookie, request.tunable)
                 self.carrier.keep(request, cookie)
                 if on_trial:
                     self._learn(request, facts.netns)
@@ -292,75 +285,21 @@ class Dispatcher:
                 self.carrier.advise(tuner.name, request, facts.netns)
             case Yield():
                 self._hand_over(request, cookie)
+            case Nudge() if not self._is_on_trial(cookie, request.tunable):
+                pass  # what was refused needs no notice
             case _:
-                self._arrange(tuner, cookie, request, facts.now_s)
+                answers = self.arranger.do(tuner, cookie, request, facts.now_s)
+                self._pending.extend((tuner, answer) for answer in answers)
+
+    def _is_on_trial(self, cookie: NetnsCookie, tunable: Tunable) -> bool:
+        entry = self.ledger.get(cookie, tunable)
+        return entry is not None and entry.trial is not None
 
     def _learn(self, request: Change | Keep, netns: Netns) -> None:
         """Take in what a trial came to, if it ended."""
         if request.tried is not None:
             tunable = request.tunable.name
             self.learned.take_in(netns, tunable, request.tried, time.time())
-
-    def _arrange(
-        self, tuner: Tuner, cookie: NetnsCookie, request: Request, now_s: float
-    ) -> None:
-        """Do, or put on the agenda, what changes no tunable."""
-        match request:
-            case Watch():
-                self.agenda.watch(tuner, cookie, request, now_s)
-            case Wake():
-                self.agenda.wake(tuner, cookie, request, now_s)
-            case Recheck():
-                self.agenda.recheck(cookie, request, now_s)
-            case Nudge():
-                self._nudge(tuner, request, cookie)
-            case Survey():
-                self._survey(tuner, request, cookie)
-            case Put() | Drop() | Take():
-                answers = self.tables.do(tuner, cookie, request)
-                self._pending.extend((tuner, answer) for answer in answers)
-            case ReadText():
-                self._pending.append((tuner, self._read_text(request, cookie)))
-
-    def _read_text(self, request: ReadText, cookie: NetnsCookie) -> TextRead:
-        sysctls, texts = self.machine.sysctls, {}
-        for name in request.names:
-            with suppress(SysctlError):
-                texts[name] = sysctls.read_text(cookie, name)
-        return TextRead(cookie, texts)
-
-    def _nudge(self, tuner: Tuner, nudge: Nudge, cookie: NetnsCookie) -> None:
-        """Let live receivers notice what is on trial; a refused trial is none."""
-        entry = self.ledger.get(cookie, nudge.tunable)
-        if entry is None or entry.trial is None:
-            return
-        sockets = self.machine.sockets
-        try:
-            self.machine.namespaces.inside(
-                cookie, lambda: sockets.nudge(nudge.prefix, nudge.buffer_bytes)
-            )
-        except NetnsGoneError:
-            raise
-        except KernelError as error:  # new connections will tell if it pays
-            self.tell(Record("degraded", str(error), tuner.name))
-
-    def _survey(self, tuner: Tuner, survey: Survey, cookie: NetnsCookie) -> None:
-        """Run an iterator of the tuner's; what it finds comes as events."""
-        namespaces, loader = self.machine.namespaces, self.machine.loader
-        if not self.machine.works(tuner, survey.program):
-            return
-        cookies = [cookie]
-        if survey.everywhere:
-            cookies = [netns.cookie for netns in namespaces.everywhere()]
-        for one in cookies:
-            if self._is_outside(one):
-                continue
-            try:
-                namespaces.inside(one, lambda: loader.iterate(tuner, survey.program))
-            except NetnsGoneError:
-                self._unreachable(one)
-            except KernelError as error:
-                self.tell(Record("degraded", str(error), tuner.name))
 
     def _hand_over(
         self, request: Yield, cookie: NetnsCookie, *, by_file: bool = False
