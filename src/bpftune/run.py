@@ -84,7 +84,8 @@ def _sink(stack: ExitStack, *, observe: bool, json: bool) -> Sink:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         pass
     os.close(fd)
-    targets = [choose(json_lines=json), History(state_dir())]
+    # The history first: what somebody heard of is kept, whenever we are killed.
+    targets = [History(state_dir()), choose(json_lines=json)]
     return stack.enter_context(
         closing(Sink(targets, mode="observe" if observe else "tune"))
     )

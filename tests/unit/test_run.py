@@ -22,6 +22,7 @@ from bpftune.lock import SecondDaemonError, lock
 from bpftune.machine import Machine
 from bpftune.model import Change, Event, Facts, Request, Tuner
 from bpftune.notify import Notifier
+from bpftune.records import Record
 from bpftune.sink import Sink
 from bpftune.tuners import Problem
 from tests.unit.fakes import MIB, RED, TCP_WMEM, FakeMachine, wmem
@@ -301,3 +302,28 @@ def test_the_loop_wakes_for_the_watchdog(stage: Stage, tmp_path: Path) -> None:
         daemon.turn = until_heard  # type: ignore[method-assign]
         runner._loop(daemon, wake_fd, Sink(), notifier)
         assert manager.datagrams()[0] == b"WATCHDOG=1"
+
+
+class Killed(BaseException):
+    """The end of the process, in the middle of a write."""
+
+
+def test_what_somebody_may_have_heard_is_in_the_history_first(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del stage  # which sets the directories
+
+    class Last:
+        trouble = ""
+
+        def write(self, record: Record, now_unix: float) -> bool:
+            raise Killed(record, now_unix)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(runner, "choose", lambda **_: Last())
+    with ExitStack() as stack, pytest.raises(Killed):
+        runner._sink(stack, observe=False, json=True).write(Record("started", "now"))
+    (told,) = read(tmp_path / "state")
+    assert told["record"] == "started"
