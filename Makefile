@@ -30,7 +30,7 @@ tests: check
 	$(BIN)/python -m pytest -q -m slow tests/unit
 	$(if $(ROOT_TESTS),$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(ROOT_TESTS))
 
-##@ check: linters, types and unit tests, in seconds and without root
+##@ check: linters, types and unit tests, in about two minutes, without root
 check: build man
 	$(BIN)/ruff check --quiet $(CHECKED)
 	$(BIN)/ruff format --check --quiet $(CHECKED)

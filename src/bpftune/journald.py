@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpftune.datagram import Datagrams
 from bpftune.kinds import kind_of
 from bpftune.records import Record, as_line, plain
 from bpftune.text import one_line, printable
@@ -84,40 +85,27 @@ def encode(entry: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-class JournaldTarget:
-    """Sends records to journald; never waits, never raises.
-
-    Each datagram names the socket anew, so journald may come and go.
-    """
+class JournaldTarget(Datagrams):
+    """Sends records to journald."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         """Send to the socket at *path*."""
-        self.trouble = ""
-        self._path = str(path)
-        self._socket = socket.socket(
-            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        )
+        super().__init__(path, "the journal takes no records")
 
     def write(self, record: Record, now_unix: float) -> bool:
         """Send one entry; False if journald is away or has no room for it."""
         del now_unix  # journald has a clock of its own
         data = encode(fields(record))
+        return self.deliver(lambda: self._send(data))
+
+    def _send(self, data: bytes) -> None:
         try:
-            try:
-                self._socket.sendto(data, self._path)
-            except OSError as error:
-                # ENOBUFS: larger than what the socket may have under way at all.
-                if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
-                    raise
-                self._send_file(data)
-        except BlockingIOError:
-            self.trouble = ""  # it is there, but slow
-            return False
+            self.socket.sendto(data, self.path)
         except OSError as error:
-            self.trouble = f"the journal takes no records: {error.strerror}"
-            return False
-        self.trouble = ""
-        return True
+            # ENOBUFS: larger than what the socket may have under way at all.
+            if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            self._send_file(data)
 
     def _send_file(self, data: bytes) -> None:
         fd = os.memfd_create(IDENTIFIER, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -126,8 +114,4 @@ class JournaldTarget:
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
             descriptor = fd.to_bytes(4, sys.byteorder)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)
-            self._socket.sendmsg([], [rights], 0, self._path)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+            self.socket.sendmsg([], [rights], 0, self.path)

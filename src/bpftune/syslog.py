@@ -7,11 +7,11 @@ daemon that reads */dev/log*.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bpftune.datagram import Datagrams
 from bpftune.kinds import kind_of
 from bpftune.records import as_line
 
@@ -31,30 +31,14 @@ def encode(record: Record, now_unix: float, pid: int) -> bytes:
     return (header + as_line(record)).encode("utf-8", "backslashreplace")
 
 
-class SyslogTarget:
-    """Sends records to syslog; never waits, never raises."""
+class SyslogTarget(Datagrams):
+    """Sends records to syslog."""
 
     def __init__(self, path: Path = SOCKET) -> None:
         """Send to the socket at *path*."""
-        self.trouble = ""
-        self._path = str(path)
-        self._socket = socket.socket(
-            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
-        )
+        super().__init__(path, "syslog takes no records")
 
     def write(self, record: Record, now_unix: float) -> bool:
         """Send one message; False if nobody takes it."""
-        try:
-            self._socket.sendto(encode(record, now_unix, os.getpid()), self._path)
-        except BlockingIOError:
-            self.trouble = ""  # it is there, but slow
-            return False
-        except OSError as error:
-            self.trouble = f"syslog takes no records: {error.strerror}"
-            return False
-        self.trouble = ""
-        return True
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        data = encode(record, now_unix, os.getpid())
+        return self.deliver(lambda: self.socket.sendto(data, self.path))

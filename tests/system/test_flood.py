@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from tests.system.conftest import Start
 from tests.system.daemon import Daemon, wait_until
 from tests.system.flood import EVENTS_PER_READ, SOURCE
+from tests.system.installed import installed
 from tests.system.talk import call, slowest_s
 
-from bpftune.compile import compile_one, find_clang
 from bpftune.kernel.loader import FULL
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
@@ -30,16 +28,8 @@ TICK_S = 0.005
 @pytest.fixture(scope="module")
 def site() -> Iterator[Path]:
     """Return a directory in which the tuner that is flooded is installed."""
-    with TemporaryDirectory(prefix="bpftune-site-") as made:
-        package = Path(made, "flood")
-        shutil.copytree(
-            FLOOD, package, ignore=shutil.ignore_patterns("*.o", "__pycache__")
-        )
-        compile_one(find_clang(), package / "flood.bpf.c")
-        about = Path(made, "flood-1.dist-info")
-        about.mkdir()
-        (about / "entry_points.txt").write_text("[bpftune.tuners]\nflood = flood:tuner")
-        yield Path(made)
+    with installed(FLOOD) as made:
+        yield made
 
 
 class Pouring:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from tests.system.daemon import OURS, Daemon
+from tests.system.installed import installed
 
-from bpftune.compile import compile_one, find_clang
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 from bpftune.lock import SecondDaemonError
@@ -33,18 +32,8 @@ ADMINS = "5000 20000 1500000"
 @pytest.fixture(scope="module")
 def site() -> Iterator[Path]:
     """Return a directory in which the restless tuner is installed."""
-    with TemporaryDirectory(prefix="bpftune-site-") as made:
-        package = Path(made, "restless")
-        shutil.copytree(
-            RESTLESS, package, ignore=shutil.ignore_patterns("*.o", "__pycache__")
-        )
-        compile_one(find_clang(), package / "restless.bpf.c")
-        about = Path(made, "restless-1.dist-info")
-        about.mkdir()
-        (about / "entry_points.txt").write_text(
-            "[bpftune.tuners]\nrestless = restless:tuner\n"
-        )
-        yield Path(made)
+    with installed(RESTLESS) as made:
+        yield made
 
 
 class Place:

@@ -117,7 +117,8 @@ def _follow(state: Initial, verdict: Verdict | None, facts: Facts) -> Answer:
         case Verdict.TRY_NEW:
             return _try_new(state, trial, facts)
         case Verdict.TRY_OLD:
-            why = f"for comparison, a while ({trial.pairs.words()})"
+            won = trial.pairs.words()
+            why = f"for comparison; it comes again if as many transfers follow ({won})"
             return _settling(state, facts), [_change(facts, trial.old, why, trial)]
         case Verdict.PAID:
             grown = replace(_waiting(state, facts, 1), wait_s=FIRST_WAIT_S)
