@@ -33,7 +33,9 @@ class Facts:
     *values* and *found* have an entry for each of the tuner's tunables that
     exists there: the value now, and the one met first, below which nothing
     shrinks. *yielded* are the admin's. *now_s* is a monotonic clock. *learned* is
-    what earlier trials taught.
+    what earlier trials taught. *trials* are the destinations on which a tunable is
+    on trial, of any tuner's, as text. *admins* are those of the tuner's ``settings``
+    that are the admin's, with the reason.
     """
 
     netns: Netns
@@ -43,3 +45,5 @@ class Facts:
     yielded: frozenset[Tunable]
     memory: Memory
     learned: Known = field(default_factory=Known)
+    trials: frozenset[str] = frozenset()
+    admins: Mapping[str, str] = field(default_factory=dict)

@@ -88,6 +88,20 @@ class Advise:
 
 
 @dataclass(frozen=True, slots=True)
+class Tell:
+    """Record a decision about *destination* that changes no sysctl.
+
+    *record* is a kind of ``kinds.KINDS``; *why* a sentence for people, *evidence*
+    plain numbers and words for machines.
+    """
+
+    record: str
+    destination: Prefix
+    why: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Wake:
     """Send ``Woken`` after about *after_s*; a minute or more is rounded up.
 
@@ -178,6 +192,7 @@ Request = (
     Change
     | Keep
     | Advise
+    | Tell
     | Watch
     | Nudge
     | Wake

@@ -35,12 +35,14 @@ class Tuner:
         events: tuple[type[Event], ...] = (),
         bpf_object: Path | None = None,
         losses: Mapping[str, str] | None = None,
+        settings: tuple[str, ...] = (),
     ) -> None:
         """Describe a tuner; *name* is that of its folder and man page.
 
         *events* are the classes that *bpf_object*, a compiled BPF file, emits.
         *losses* tells, for each BPF program, what is lost where this kernel
-        cannot run it.
+        cannot run it. *settings* are sysctls that are words, not numbers, by which
+        the tuner goes: one that the admin set is in ``Facts.admins``.
         """
         self.name = name
         self.summary = summary
@@ -48,6 +50,7 @@ class Tuner:
         self.events = events
         self.bpf_object = bpf_object
         self.losses = dict(losses or {})
+        self.settings = settings
         self.policies: dict[type[Event], Policy[Any]] = {}
 
     def on(self, event: type[E]) -> Callable[[Policy[E]], Policy[E]]:
@@ -70,3 +73,21 @@ class Tuner:
 
     def fini(self) -> None:
         """End: no event will follow; the BPF part is still attached."""
+
+    def explain(self, about: str, now_s: float) -> Iterable[str]:
+        """Say what is known of a destination, such as ``203.0.113.0/24``."""
+        return ()
+
+    def save(self, now_s: float, now_unix_s: float) -> object:
+        """Return what is to outlive the daemon, as JSON has it; None: nothing.
+
+        *now_s* is the clock of ``Facts``, which begins anew with the machine.
+        """
+        return None
+
+    def restore(self, saved: object, now_s: float, now_unix_s: float) -> None:
+        """Take in, before ``init``, what an earlier run saved.
+
+        It may be damaged or somebody's invention. Raises ValueError, with nothing
+        taken in, if it is not as it should be.
+        """
