@@ -1,8 +1,7 @@
 """What the congestion tuner's BPF programs cost: new connections, and bulk.
 
 Connecting, sending 1 KB and closing over veth, again and again in one thread, so
-that both ends and all that carries the segments are on one processor, whose time is
-what counts: others may use it as well. By turns
+that both ends and all that carries the segments are on one processor. By turns
 there are no programs, those of tcp_buffer, and both, with nothing decided for the
 destination, an algorithm in force for it, or one on trial. Each turn has all of
 them there and back (first and last, second and last but one ...), so that what
@@ -19,6 +18,7 @@ namespaces the default is reno, and cubic is what is applied: they cost alike.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -52,7 +52,7 @@ from bpftune.tuners.congestion.maps import ASSIGNMENTS, Assignment, PathKey, pad
 from bpftune.tuners.tcp_buffer import tuner as tcp_buffer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bpftune.lab.link import Link
     from bpftune.model import Tuner
@@ -60,8 +60,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FOUND, ARM = "reno", "cubic"
 CHUNK = 50
-"""Connections timed together. Of a run the fastest quarter of these says how long they
-take: what else goes on here disturbs many, and makes none of them faster."""
+"""Connections between two looks at the kernel's statistics."""
 
 WARM_UP = 300
 
@@ -133,17 +132,27 @@ def attached(setup: Setup, cgroup_fd: int, link: Link) -> Iterator[None]:
         yield
 
 
-def connect_again_and_again(link: Link, count: int) -> float:
-    """Make *count* connections; return how long one takes in seconds of processor."""
+def fastest_quarter(took: list[float]) -> float:
+    """Return the mean of the least quarter.
+
+    What else goes on here disturbs many, and makes none of them faster.
+    """
+    return statistics.fmean(sorted(took)[: max(1, len(took) // 4)])
+
+
+@contextmanager
+def connector(link: Link) -> Iterator[Callable[[int], list[float]]]:
+    """Give what makes so many connections and tells how long each took, in s."""
     source, target = link.ends
-    took_s = []
     with target.namespace.inside(
         lambda: socket.create_server((target.ipv4, 0), backlog=16)
     ) as listener:
         at = listener.getsockname()
 
-        def connect(count: int) -> None:
+        def connect(count: int) -> list[float]:
+            took_s = []
             for _ in range(count):
+                began_s = time.perf_counter()
                 client = socket.socket()
                 client.connect(at)
                 accepted, _ = listener.accept()
@@ -152,17 +161,10 @@ def connect_again_and_again(link: Link, count: int) -> float:
                 while accepted.recv(65536):
                     pass
                 accepted.close()
+                took_s.append(time.perf_counter() - began_s)
+            return took_s
 
-        def connect_all() -> None:
-            connect(WARM_UP)
-            for _ in range(count // CHUNK):
-                began_s = time.thread_time()
-                connect(CHUNK)
-                took_s.append(time.thread_time() - began_s)
-
-        source.namespace.inside(connect_all)
-    took_s.sort()
-    return statistics.fmean(took_s[: max(1, len(took_s) // 4)]) / CHUNK
+        yield lambda count: source.namespace.inside(lambda: connect(count))
 
 
 def make_link(lab: Lab) -> Link:
@@ -183,8 +185,8 @@ def one_turn(cgroup_fd: int, count: int) -> dict[str, float]:
     with Lab() as lab:
         link = make_link(lab)
         for setup in (*SETUPS, *reversed(SETUPS)):
-            with attached(setup, cgroup_fd, link):
-                took_s = connect_again_and_again(link, count)
+            with attached(setup, cgroup_fd, link), connector(link) as connect:
+                took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
             logs[setup.name].append(-math.log(took_s))
     return {name: math.exp(statistics.fmean(one)) for name, one in logs.items()}
 
@@ -233,6 +235,21 @@ def bulk_bytes(lab: Lab, link: Link, seconds: float) -> int:
     return sum(sum(one["bytes"]) for one in flows.received())
 
 
+def counted_connections(link: Link, count: int) -> Row:
+    """Make *count* connections; return what the programs did, and at their fastest."""
+    looks = [program_counts(os.getpid())]
+    with connector(link) as connect:
+        for _ in range(count // CHUNK):
+            connect(CHUNK)
+            looks.append(program_counts(os.getpid()))
+    parts = list(itertools.starmap(difference, itertools.pairwise(looks)))
+    return {
+        "unit": "connection",
+        "units": count // CHUNK * CHUNK,
+        "undisturbed_ns": fastest_quarter([one["took_ns"] for one in parts]) / CHUNK,
+    } | difference(looks[0], looks[-1])
+
+
 def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
     """Return what the kernel counts for each setup, of connections and of bulk."""
     rows: list[Row] = []
@@ -241,14 +258,7 @@ def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
             link = make_link(lab)
             stack.enter_context(attached(setup, cgroup_fd, link))
             stack.enter_context(bpf_statistics())
-            before = program_counts(os.getpid())
-            connect_again_and_again(link, count)
-            after = program_counts(os.getpid())
-            made = count // CHUNK * CHUNK + WARM_UP
-            rows.append(
-                {"setup": setup.name, "unit": "connection", "units": made}
-                | difference(before, after)
-            )
+            rows.append({"setup": setup.name} | counted_connections(link, count))
             before = program_counts(os.getpid())
             sent = bulk_bytes(lab, link, seconds)
             after = program_counts(os.getpid())
@@ -287,8 +297,8 @@ def report(compared: list[Row], counted: list[Row]) -> str:
         )
         lines.append(
             f"| {row['setup']} | {runs / units:.3g} / {row['unit']} "
-            f"| {row['took_ns'] / max(1, runs):.0f} "
-            f"| {row['took_ns'] / units:.4g} / {row['unit']} | {parts} |"
+            f"| {row['took_ns'] / units:.4g} | {row.get('undisturbed_ns', 0):.4g} "
+            f"| {parts} |"
         )
     return "\n".join(lines)
 
