@@ -128,6 +128,35 @@ def test_a_full_map_says_so(probe: BpfObject) -> None:
         probe.update("table", bytes([4, 0, 0, 0]), bytes(8))
 
 
+def test_a_map_tells_how_full_it_is(objects: Path) -> None:
+    path = objects / "tuners" / "congestion" / "congestion.bpf.o"
+    with BpfObject(path) as opened:
+        for name, _ in opened.programs:
+            opened.disable(name)
+        opened.load()
+        key_bytes, value_bytes = opened.sizes("assignments")
+        for number in range(3000):  # more than are looked at at once
+            key = number.to_bytes(key_bytes, "little")
+            opened.update("assignments", key, bytes(value_bytes))
+            assert number or opened.usage()["assignments"] == (1, 8192)
+        assert opened.usage()["assignments"] == (3000, 8192)
+        assert opened.usage()["flows"] == (0, 16384)
+        assert opened.usage()["events"] == (None, 256 * 1024)
+
+
+def test_what_is_detached_can_be_attached_again() -> None:
+    with BpfObject(HERE / "refused.bpf.o") as opened:
+        for name, _ in opened.programs:
+            if name != "walks":
+                opened.disable(name)
+        opened.load()
+        before = open_files()
+        for _ in range(3):
+            opened.attach("walks")
+            opened.detach("walks")
+        assert open_files() == before
+
+
 def test_a_map_before_load_is_an_error(probe: BpfObject) -> None:
     with pytest.raises(BpfError, match=r"table of probe.bpf.o is not loaded"):
         probe.map_fd("table")

@@ -39,6 +39,7 @@ _HASHES = frozenset({1, 9})  # BPF_MAP_TYPE_HASH, _LRU_HASH
 _RINGBUF = 27
 
 _READ_BYTES = 64 * 1024
+_COUNTED_AT_ONCE = 1024
 _WRITABLE = (".bss", ".data")
 
 
@@ -303,16 +304,25 @@ class BpfObject:
         return found
 
     def _count(self, name: str, handle: Map, room: int) -> int:
-        """Count the keys of a hash; entries come and go meanwhile."""
-        size = self._lib["bpf_map__key_size"](handle)
-        fd, count = self.map_fd(name), 0
-        key, following = None, ctypes.create_string_buffer(size)
-        # A key that is evicted under us begins the walk anew: it has an end.
+        """Count the entries of a hash; they come and go meanwhile."""
+        key_bytes = self._lib["bpf_map__key_size"](handle)
+        value_bytes = self._lib["bpf_map__value_size"](handle)
+        fd, count, at_once = self.map_fd(name), 0, _COUNTED_AT_ONCE
+        place, start = ctypes.create_string_buffer(max(4, key_bytes)), None
         while count < room:
-            if self._lib["bpf_map_get_next_key"](fd, key, following) < 0:
+            keys = ctypes.create_string_buffer(key_bytes * at_once)
+            values = ctypes.create_string_buffer(value_bytes * at_once)
+            found = ctypes.c_uint32(at_once)
+            result = self._lib["bpf_map_lookup_batch"](
+                fd, start, place, keys, values, byref(found), None
+            )
+            if result == -errno.ENOSPC:  # a bucket of the hash has more than that
+                at_once *= 2
+                continue
+            count += found.value
+            if result < 0:
                 break
-            count += 1
-            key = following.raw
+            start = ctypes.create_string_buffer(place.raw, len(place))
         return count
 
     def lookup(self, name: str, key: bytes) -> bytes | None:
