@@ -113,6 +113,13 @@ static __always_inline void forget(__u64 cookie)
 		__sync_fetch_and_add(&remembered, -1);
 }
 
+/* Is it only there so that connections are added up? */
+static __always_inline bool leaves_all(const struct assignment *to)
+{
+	return !is_changed(to) && !to->initial_window && !to->on_trial &&
+	       !to->tell_transfers;
+}
+
 /* The kernel has taken the route's choice and the listener's by now. Who has any
  * but the namespace's default got it from the application or from the route, and
  * keeps it; so does who was given the default by them.
@@ -131,16 +138,18 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 	to = bpf_map_lookup_elem(&assignments, &path);
 	if (!to)
 		return;
-	icsk = (struct inet_connection_sock *)tp;
 	ca = ((struct sock *)tp)->__sk_common.skc_net.net->ipv4.tcp_congestion_control;
-	if (BPF_CORE_READ_BITFIELD(icsk, icsk_ca_setsockopt) ||
-	    BPF_CORE_READ_BITFIELD(icsk, icsk_ca_dst_locked) ||
-	    icsk->icsk_ca_ops != ca || route_metric(tp, RTAX_CC_ALGO))
-		return;
 	if (!is_named(ca, to, false)) {
 		tell_default(ca, &path);
 		return;
 	}
+	if (leaves_all(to))
+		return;
+	icsk = (struct inet_connection_sock *)tp;
+	if (BPF_CORE_READ_BITFIELD(icsk, icsk_ca_setsockopt) ||
+	    BPF_CORE_READ_BITFIELD(icsk, icsk_ca_dst_locked) ||
+	    icsk->icsk_ca_ops != ca || route_metric(tp, RTAX_CC_ALGO))
+		return;
 	/* Before the arm, which may begin with a pace that follows from it. */
 	set_window(ctx, tp, to, &window);
 	if (is_changed(to) && !set_arm(ctx, to, path.netns_cookie))
