@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bpftune.policy.arms import HANDICAP, Arm, best_known, deviation, index, update
-from bpftune.policy.blocks import Block
+from bpftune.policy.blocks import USUAL, Block, Pace
 from bpftune.policy.excursion import Proof
 from bpftune.policy.harm import Harm, harm_of
 from bpftune.policy.reward import Score, SizeClass, Sums, score
@@ -35,6 +35,9 @@ SURE = 3.0
 that another arm is best. More blocks in a row make nothing surer: what drifts with
 time, and spoils the comparison, spoils all of them."""
 
+DISTURBED = 0.25
+"""The weight of what was learned before a limit of the path became another."""
+
 MIN_RTT_S = 300.0
 """The least round trip is that of the last five to ten minutes."""
 
@@ -43,7 +46,8 @@ MIN_RTT_S = 300.0
 class Choice:
     """What is known of one destination.
 
-    *known*: the arms, by size of flows. *carried*: the bytes of late, by size.
+    *known*: the arms, by size of flows. *carried*: the bytes of late, by size;
+    *carried_small* those of flows too short to count.
     *standing* is the arm that was last said to be best. *min_rtts*: the least round
     trip since *min_rtt_s*, and that of the five minutes before, in microseconds.
     """
@@ -54,6 +58,7 @@ class Choice:
     standing: str
     known: Mapping[SizeClass, Mapping[str, Arm]] = field(default_factory=dict)
     carried: Mapping[SizeClass, float] = field(default_factory=dict)
+    carried_small: float = 0.0
     vetoes: Mapping[str, Veto] = field(default_factory=dict)
     proof: Proof = field(default_factory=Proof)
     min_rtts: tuple[int, int] = (0, 0)
@@ -71,8 +76,13 @@ class Choice:
     @property
     def is_worth_trial(self) -> bool:
         """Whether enough bytes are in flows for which the arm matters."""
-        total = sum(self.carried.values())
+        total = self.carried_small + sum(self.carried.values())
         return self.carried.get(SizeClass.LARGE, 0.0) >= WORTH_TRIAL * max(1.0, total)
+
+    @property
+    def needs_watch(self) -> bool:
+        """Whether flows are to be told apart before and after their start-up."""
+        return len(self.arms) > 1 and (not self.carried or self.is_worth_trial)
 
     @property
     def min_rtt_us(self) -> int:
@@ -116,9 +126,26 @@ class Next:
     is_settled: bool = False
 
 
-def begin(default: str, arms: tuple[str, ...], now_s: float) -> Choice:
-    """Return what is known of a destination at first; *default* is one of *arms*."""
-    return Choice(default, arms, Block(default, 1, now_s), standing=default)
+def begin(default: str, arms: tuple[str, ...], now_s: float, *, run: int = 1) -> Choice:
+    """Return what is known of a destination at first; *default* is one of *arms*.
+
+    *run* is the number of the first run.
+    """
+    return Choice(default, arms, Block(default, run, now_s), standing=default)
+
+
+def disturbed(choice: Choice, now_s: float) -> Choice:
+    """Begin the block anew, as a buffer's limit was on trial for the same flows.
+
+    What was learned counts for less: rates of before and after differ.
+    """
+    known = {
+        size: {name: arm.scaled(DISTURBED) for name, arm in arms.items()}
+        for size, arms in choice.known.items()
+    }
+    block = choice.block
+    block = Block(block.arm, block.run + 1, now_s, block.trial)
+    return replace(choice, known=known, block=block, proof=Proof(choice.proof.pairs))
 
 
 def offer(choice: Choice, default: str, arms: tuple[str, ...], now_s: float) -> Choice:
@@ -147,18 +174,22 @@ def offer(choice: Choice, default: str, arms: tuple[str, ...], now_s: float) -> 
 
 
 def add(
-    choice: Choice, run: int, sums: Mapping[SizeClass, Sums], now_s: float
+    choice: Choice,
+    run: int,
+    sums: Mapping[SizeClass, Sums],
+    now_s: float,
+    small_bytes: int = 0,
 ) -> Choice:
     """Take in what was summed up since the last time, of flows begun in *run*.
 
     Those of an earlier run lived on and are no evidence, but for the least round
-    trip.
+    trip. *small_bytes* were carried by flows too short to count.
     """
     rtts = [one.min_rtt_us for one in sums.values() if one.min_rtt_us > 0]
     choice = _see_rtt(choice, min(rtts, default=0), now_s)
     if run != choice.block.run:
         return choice
-    return replace(choice, block=choice.block.add(sums))
+    return replace(choice, block=choice.block.add(sums, small_bytes))
 
 
 def _see_rtt(choice: Choice, rtt_us: int, now_s: float) -> Choice:
@@ -175,6 +206,7 @@ def step(
     *,
     may_try: bool = True,
     prior: Mapping[str, float] | None = None,
+    pace: Pace = USUAL,
 ) -> tuple[Choice, Next | None]:
     """Decide, if the block is over.
 
@@ -183,9 +215,9 @@ def step(
     """
     size = choice.acting
     harm, harmed = harm_of(choice.block, choice.default, choice.known, size)
-    if harm is None and not choice.block.is_full(size, now_s):
+    if harm is None and not choice.block.is_full(size, now_s, pace):
         return choice, None
-    choice, ended = _learn(choice, size, now_s)
+    choice, ended = _learn(choice, size, now_s, pace)
     ended = replace(ended, harm=harm, harmed=harmed)
     choice = _let_wait(choice, ended, now_s)
     standing = _standing(choice, ended)
@@ -197,7 +229,9 @@ def step(
     return choice, Next(arm, run, is_trial, ended, is_settled)
 
 
-def _learn(choice: Choice, size: SizeClass, now_s: float) -> tuple[Choice, Ended]:
+def _learn(
+    choice: Choice, size: SizeClass, now_s: float, pace: Pace
+) -> tuple[Choice, Ended]:
     """Take in the block that ended, class by class."""
     block, known, vetoes = choice.block, dict(choice.known), choice.vetoes
     acting: Score | None = None
@@ -205,7 +239,7 @@ def _learn(choice: Choice, size: SizeClass, now_s: float) -> tuple[Choice, Ended
     for one, sums in block.sums.items():
         default = choice.arms_of(one).get(choice.default)
         seen = score(sums, sums.early_loss if default is None else default.early_loss)
-        if seen is None or block.is_void(one):
+        if seen is None or block.is_void(one, pace):
             continue
         known[one], turned = update(choice.arms_of(one), block.arm, seen, sums.flows)
         if one != size:
@@ -225,7 +259,14 @@ def _learn(choice: Choice, size: SizeClass, now_s: float) -> tuple[Choice, Ended
         one: CARRIED * choice.carried.get(one, 0.0) + block.of(one).bytes_acked
         for one in SizeClass
     }
-    choice = replace(choice, known=known, carried=carried, vetoes=vetoes, proof=proof)
+    choice = replace(
+        choice,
+        known=known,
+        carried=carried,
+        carried_small=CARRIED * choice.carried_small + block.small_bytes,
+        vetoes=vetoes,
+        proof=proof,
+    )
     return choice, Ended(block, size, acting, gain=gain)
 
 

@@ -87,7 +87,8 @@ class FlowSums:
     that lived less than ten round trips; they are in nothing else. *early_* is up
     to the 20th round trip of a connection, and all of one that was not on trial.
     *life_us* is the age of the *ended*; of those not on trial their busy time.
-    *windows*: how many ended with a congestion window of which class.
+    *windows*: how many ended with a congestion window of which class. *device* is the
+    index of the network device that the last of them left by, 0 if not known.
     """
 
     bytes_acked: int
@@ -104,6 +105,7 @@ class FlowSums:
     ended: int
     ecn_flows: int
     min_rtt_us: int
+    device: int
     windows: tuple[int, ...]
 
 
@@ -158,6 +160,18 @@ class TransfersSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SumsBegun(Event):
+    """There is something in ``SUMS``, of this destination for one.
+
+    Told of the first entry made after a time without any, and at most twice a second
+    of a namespace: whoever found ``SUMS`` empty, a second after it was not, need not
+    look again before this comes.
+    """
+
+    prefix: Prefix
+
+
+@dataclass(frozen=True, slots=True)
 class TransferSent(Event):
     """15 kB or more were sent, to a destination that has its transfers told.
 
@@ -174,4 +188,4 @@ class TransferSent(Event):
     first_retransmitted: int
 
 
-EVENTS = (ArmFailed, DefaultChanged, TransfersSeen, TransferSent)
+EVENTS = (ArmFailed, DefaultChanged, TransfersSeen, SumsBegun, TransferSent)
