@@ -11,7 +11,8 @@ from bpftune.policy.reward import Score, score
 from bpftune.text import seconds_words
 
 if TYPE_CHECKING:
-    from bpftune.policy.choice import Choice, Next
+    from bpftune.policy.choice import Choice
+    from bpftune.policy.next_arm import Next
     from bpftune.policy.reward import SizeClass
 
 SAME_RATE = 0.05

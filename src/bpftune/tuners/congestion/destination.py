@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING
 from bpftune.model import Prefix, Tell
 from bpftune.policy import choice_words
 from bpftune.policy.algorithms import Ecn, arms
-from bpftune.policy.choice import (
-    Choice,
-    Next,
-    add,
-    begin,
-    disturbed,
-    offer,
-    step,
-)
+from bpftune.policy.choice import Choice, add, begin, disturbed, offer
+from bpftune.policy.next_arm import Next, step
 from bpftune.policy.reward import SizeClass, Sums
 from bpftune.policy.window import (
     DEFAULT_SEGMENTS,
