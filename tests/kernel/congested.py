@@ -146,11 +146,16 @@ def added(one: FlowSums | None, other: FlowSums) -> FlowSums:
     total = {
         name: getattr(one, name) + getattr(other, name)
         for name in FlowSums.__dataclass_fields__
-        if name not in {"windows", "min_rtt_us"}
+        if name not in {"windows", "min_rtt_us", "device"}
     }
     rtts = [rtt for rtt in (one.min_rtt_us, other.min_rtt_us) if rtt]
     windows = tuple(map(sum, zip(one.windows, other.windows, strict=True)))
-    return FlowSums(**total, min_rtt_us=min(rtts, default=0), windows=windows)
+    return FlowSums(
+        **total,
+        min_rtt_us=min(rtts, default=0),
+        device=other.device or one.device,
+        windows=windows,
+    )
 
 
 def fd_infos(field: str) -> list[dict[str, str]]:

@@ -24,11 +24,12 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.cgroup import cgroup2_root
 from bpftune.lab.network import Lab
 from bpftune.lab.tcp_info import tcp_info as lab_tcp_info
-from bpftune.model import Drop, NetnsCookie, Put, Take
+from bpftune.model import Drop, Event, NetnsCookie, Prefix, Put, Take
 from bpftune.tables import Tables
 from bpftune.tuners.congestion import tuner
 from bpftune.tuners.congestion.maps import (
     ASSIGNMENTS,
+    COUNTED_BYTES,
     SUMS,
     ArmFailed,
     BrokenKey,
@@ -36,6 +37,7 @@ from bpftune.tuners.congestion.maps import (
     FlowSums,
     PathKey,
     Refusal,
+    SumsBegun,
     SumsKey,
     TransferSent,
     TransfersSeen,
@@ -353,12 +355,12 @@ def test_transfers_are_told_one_by_one(there: Congested, path: Path20ms) -> None
         assert event.first_segments == (window or 10)
         assert event.first_retransmitted == 0
         assert event.final_segments == sent["cwnd"] > event.initial_segments
-        wait_until_due()
+        wait_until_due(0.25)
 
 
-def wait_until_due() -> None:
-    """Let the quarter of a second pass in which no further transfer is told."""
-    end_s = time.monotonic() + 0.25
+def wait_until_due(interval_s: float) -> None:
+    """Let the time pass in which no further event of a kind is sent."""
+    end_s = time.monotonic() + interval_s
     wait_until(lambda: time.monotonic() > end_s)
 
 
@@ -374,7 +376,7 @@ def test_what_the_first_window_lost_is_told(there: Congested, path: Path20ms) ->
         lost += event.first_retransmitted
         if lost:
             break
-        wait_until_due()
+        wait_until_due(0.25)
     assert lost, "a fifth of the segments was lost"
 
 
@@ -622,6 +624,145 @@ def test_bulk_to_strangers_is_told_and_added_up(
     assert got.flows == 1
     assert 3_000_000 <= got.bytes_acked <= 3_000_002
     assert not there.sums.take()
+
+
+def send_to(netns: Namespace, address: str, amount: int) -> None:
+    with netns.connection(address) as (client, server):
+        transfer(client, server, amount)
+
+
+@pytest.mark.parametrize("amount", [5_000, 120_000])
+@pytest.mark.parametrize("on_trial", [1, 0])
+def test_who_found_no_sums_is_told_of_the_next(
+    there: Congested, path: Path20ms, on_trial: int, amount: int
+) -> None:
+    path.link.change(loss=0.0)
+    key = path.key()
+    there.assign(key.netns_cookie, key.prefix, arm=bytes(16), on_trial=on_trial)
+    for _ in range(3):
+        sent = path.send(amount)["bytes_acked"]
+        (event,) = there.wait_told(SumsBegun, key.netns_cookie)
+        assert event.prefix == key.prefix
+        # It is told when all is there.
+        ((_, got),) = there.sums.take()
+        if amount < COUNTED_BYTES:
+            assert (got.small_bytes, got.flows) == (sent, 0)
+        else:
+            assert (got.bytes_acked, got.flows, got.ended) == (sent, 1, 1)
+        # As often as anybody looks while there is something.
+        wait_until_due(1.0)
+        assert there.sums.take() == []
+
+
+def test_further_sums_are_told_twice_a_second_at_most(
+    there: Congested, netns: Namespace
+) -> None:
+    addresses = V4, OTHER_V4, V6, OTHER_V6
+    for address in addresses:
+        there.assign(netns.cookie, prefix_of(address), arm=bytes(16))
+    created = there.bpf.variable("sums_created")
+    began_s = time.monotonic()
+    for number in range(40):
+        send_to(netns, addresses[number % 4], 5_000)
+        wait_until(lambda number=number: created.value > number)  # type: ignore[misc]
+        assert there.sums.take()
+    took_s = time.monotonic() - began_s
+    assert 1 <= len(there.told(SumsBegun, netns.cookie)) <= 1 + 2 * took_s
+
+
+def test_sums_of_strangers_are_told_as_transfers_only(
+    objects: Path, netns: Namespace
+) -> None:
+    with congested(objects, least_rtt_us=0) as there:
+        send_to(netns, V4, 120_000)
+        events: list[Event] = []
+
+        def are_told() -> bool:
+            events.extend(event for _, event in there.loader.events())
+            return any(isinstance(event, TransfersSeen) for event in events)
+
+        wait_until(are_told)
+        assert not any(isinstance(event, SumsBegun) for event in events)
+
+
+class TwoLinks:
+    """Two namespaces with two links between them."""
+
+    def __init__(self, lab: Lab, family: int) -> None:
+        self.family = family
+        self.kind = socket.AF_INET if family == 4 else socket.AF_INET6
+        self.near, self.far = lab.namespace("near"), lab.namespace("far")
+        for one in self.near, self.far:
+            one.set_sysctl("net.ipv6.conf.default.accept_dad", "0")  # it takes a second
+            one.set_sysctl("net.ipv4.conf.all.rp_filter", "0")
+        self.links = [lab.veth(self.near, self.far) for _ in range(2)]
+
+    def index(self, number: int) -> int:
+        """Return the index of a link's device in *near*."""
+        device = self.links[number].ends[0].device
+        return self.near.inside(lambda: socket.if_nametoindex(device))
+
+    def send(self, out: int, *, connects: bool) -> Prefix:
+        """Send from *near*, which *connects* or accepts; return to which prefix.
+
+        What is acknowledged comes back by the other link.
+        """
+        source = self.links[1 - out].ends[0].address(self.family)
+        target = self.links[out].ends[1].address(self.family)
+        ends = (self.near, source), (self.far, target)
+        (client_in, client_at), (server_in, server_at) = (
+            ends if connects else ends[::-1]
+        )
+        with ExitStack() as stack:
+            server = stack.enter_context(
+                server_in.inside(
+                    lambda: socket.create_server((server_at, 0), family=self.kind)
+                )
+            )
+            client = stack.enter_context(
+                client_in.inside(lambda: socket.socket(self.kind))
+            )
+            client.bind((client_at, 0))
+            client.connect(server.getsockname()[:2])
+            accepted = stack.enter_context(server.accept()[0])
+            pair = (client, accepted) if connects else (accepted, client)
+            transfer(*pair, 150_000)
+        return prefix_of(target)
+
+
+@pytest.mark.parametrize("decided", ["nothing", "settled", "on trial"])
+@pytest.mark.parametrize("connects", [True, False])
+@pytest.mark.parametrize("family", [4, 6])
+def test_the_device_is_that_which_data_leave_by(
+    objects: Path, family: int, connects: bool, decided: str
+) -> None:
+    with congested(objects, least_rtt_us=0) as there, Lab(0) as lab:
+        two = TwoLinks(lab, family)
+        cookie = NetnsCookie(two.near.cookie)
+        if decided != "nothing":
+            for link in two.links:
+                there.assign(
+                    cookie,
+                    prefix_of(link.ends[1].address(family)),
+                    arm=bytes(16),
+                    on_trial=decided == "on trial",
+                )
+        for out in 0, 1:
+            prefix = two.send(out, connects=connects)
+            found = there.wait_sums(
+                partial(is_among, cookie, prefix),
+                there.strangers if decided == "nothing" else there.sums,
+            )
+            devices = [
+                sums.device for key, sums in found.items() if key.prefix == prefix
+            ]
+            assert devices == [two.index(out)]
+
+
+def is_among(
+    cookie: NetnsCookie, prefix: Prefix, sums: dict[SumsKey, FlowSums]
+) -> bool:
+    return (cookie, prefix) in ((one.netns_cookie, one.prefix) for one in sums)
 
 
 @pytest.mark.parametrize("many", [3000, pytest.param(100_000, marks=pytest.mark.slow)])

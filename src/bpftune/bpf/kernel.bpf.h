@@ -265,8 +265,17 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 };
 
+struct net_device {
+	int ifindex;
+};
+
+struct dst_entry {
+	struct net_device *dev;
+};
+
 struct sock {
 	struct sock_common __sk_common;
+	struct dst_entry *sk_dst_cache;	/* the route out, as used last */
 	int sk_rcvbuf;
 	int sk_rcvlowat;
 	int sk_sndbuf;

@@ -22,6 +22,7 @@
 #define TRANSFER_MIN	15000
 #define TRANSFER_EVERY	(SECOND / 4)
 #define CHANGED_EVERY	(5 * SECOND)
+#define BEGUN_EVERY	(SECOND / 2)
 #define TCP_ECN_OK	1
 #define WINDOWS		8
 
@@ -65,7 +66,8 @@ struct sums_key {
 
 /* Sums over the connections to a destination of one run. early: up to the 20th
  * round trip, or all where that is not known. windows: how many ended with a
- * congestion window of < 16, 24, 32, 48, 64, 96, 128 segments, and more.
+ * congestion window of < 16, 24, 32, 48, 64, 96, 128 segments, and more. device is
+ * the index of the one that the last connection left by; 0 where that is not known.
  */
 struct flow_sums {
 	__u64 bytes_acked;
@@ -82,6 +84,7 @@ struct flow_sums {
 	__u32 ended;
 	__u32 ecn_flows;
 	__u32 min_rtt_us;
+	__u32 device;
 	__u32 windows[WINDOWS];
 };
 
@@ -136,6 +139,12 @@ struct transfers_seen {
 	__u64 netns_cookie;
 	struct prefix prefix;
 	__u64 bytes_acked;	/* of the one that ended now */
+};
+
+/* There is something in sums: an entry was made. */
+struct sums_begun {
+	__u64 netns_cookie;
+	struct prefix prefix;
 };
 
 /* A transfer ended whose destination has them told one by one. */

@@ -32,12 +32,28 @@ static __always_inline bool is_changed(const struct assignment *to)
 
 static const struct flow_sums no_sums;
 
-#define create(map, key, counter)					\
-({									\
-	if (!bpf_map_update_elem(map, key, &no_sums, BPF_NOEXIST))	\
-		__sync_fetch_and_add(counter, 1);			\
-	(struct flow_sums *)bpf_map_lookup_elem(map, key);		\
-})
+/* The entry, made if need be: then *is_new is set. Or NULL. */
+static __always_inline struct flow_sums *entry(void *map, const struct sums_key *key,
+					       __u64 *created, bool *is_new)
+{
+	struct flow_sums *found = bpf_map_lookup_elem(map, key);
+
+	if (found)
+		return found;
+	if (!bpf_map_update_elem(map, key, &no_sums, BPF_NOEXIST)) {
+		__sync_fetch_and_add(created, 1);
+		*is_new = true;
+	}
+	return bpf_map_lookup_elem(map, key);
+}
+
+/* When all is added: what is taken out before that would be lost. */
+static __always_inline void tell_begun(const struct sums_key *key)
+{
+	if (due(key->netns_cookie ^ 0x626567756eULL, BEGUN_EVERY))
+		emit(struct sums_begun, .netns_cookie = key->netns_cookie,
+		     .prefix = key->prefix);
+}
 
 static __always_inline __u32 class_of(__u64 bytes)
 {
@@ -68,6 +84,16 @@ static __always_inline __u64 floored(__u64 busy, __u32 srtt_us)
 	return busy > srtt_us ? busy : srtt_us;
 }
 
+/* Not the one that the last segment came in by: the way back may be another. */
+static __always_inline void note_device(struct flow_sums *to, struct tcp_sock *tp)
+{
+	const struct dst_entry *dst = ((struct sock *)tp)->sk_dst_cache;
+	const struct net_device *device = dst ? dst->dev : NULL;
+
+	if (device)
+		to->device = device->ifindex;
+}
+
 static __always_inline void add_end(struct flow_sums *to, const struct tcp_sock *tp,
 				    __u64 life_us)
 {
@@ -91,15 +117,49 @@ static __always_inline void add_rtt(struct flow_sums *to, const struct tcp_sock 
 		to->min_rtt_us = min_rtt_us;
 }
 
-/* Add what is new of a connection that is remembered. */
+/* Add what is new since the last time of a connection that is remembered. */
+static __always_inline void add_news(struct flow_sums *to, struct tcp_sock *tp,
+				     struct flow *flow, __u64 bytes)
+{
+	__u32 segments = tp->data_segs_out, retransmitted = tp->total_retrans;
+	__u64 busy = floored(busy_us(tp), tp->srtt_us >> 3);
+	__u32 ce = tp->delivered_ce;
+
+	if (!flow->told) {
+		__sync_fetch_and_add(&to->flows, 1);
+		if (tp->ecn_flags & TCP_ECN_OK)
+			__sync_fetch_and_add(&to->ecn_flows, 1);
+		if (flow->round_trips < STARTED_UP) {
+			flow->early_segments = segments;
+			flow->early_retransmitted = retransmitted;
+		}
+		__sync_fetch_and_add(&to->early_segments, flow->early_segments);
+		__sync_fetch_and_add(&to->early_retransmitted,
+				     flow->early_retransmitted);
+		flow->told_segments = flow->early_segments;
+		flow->told_retransmitted = flow->early_retransmitted;
+	}
+	add_rtt(to, tp, bytes - flow->told_bytes);
+	__sync_fetch_and_add(&to->busy_us, busy - flow->told_busy_us);
+	__sync_fetch_and_add(&to->late_segments, segments - flow->told_segments);
+	__sync_fetch_and_add(&to->late_retransmitted,
+			     retransmitted - flow->told_retransmitted);
+	__sync_fetch_and_add(&to->ce_marked, ce - flow->told_ce);
+	flow->told = 1;
+	flow->told_bytes = bytes;
+	flow->told_busy_us = busy;
+	flow->told_segments = segments;
+	flow->told_retransmitted = retransmitted;
+	flow->told_ce = ce;
+}
+
 static __always_inline void tell(struct tcp_sock *tp, struct flow *flow,
 				 const struct path_key *path, __u64 now, bool ends)
 {
 	__u64 bytes = tp->bytes_acked, life = now - flow->born_ns;
-	__u32 srtt_us = tp->srtt_us >> 3, segments, retransmitted, ce;
 	struct sums_key key = {};
 	struct flow_sums *sum;
-	__u64 busy;
+	bool is_new = false;
 
 	if (bytes < flow->told_bytes)
 		return;	/* disconnected, and all counters set back */
@@ -109,48 +169,20 @@ static __always_inline void tell(struct tcp_sock *tp, struct flow *flow,
 	key.prefix = path->prefix;
 	key.run = flow->run;
 	key.size_class = flow->size_class;
-	sum = bpf_map_lookup_elem(&sums, &key);
-	if (!sum)
-		sum = create(&sums, &key, &sums_created);
+	sum = entry(&sums, &key, &sums_created, &is_new);
 	if (!sum)
 		return;
+	note_device(sum, tp);
 	if (!flow->told && bytes < COUNTED_BYTES &&
-	    life < (__u64)srtt_us * 1000 * COUNTED_RTTS) {
+	    life < (__u64)(tp->srtt_us >> 3) * 1000 * COUNTED_RTTS) {
 		__sync_fetch_and_add(&sum->small_bytes, bytes);
-		return;
+	} else {
+		add_news(sum, tp, flow, bytes);
+		if (ends)
+			add_end(sum, tp, life / 1000);
 	}
-	segments = tp->data_segs_out;
-	retransmitted = tp->total_retrans;
-	ce = tp->delivered_ce;
-	busy = floored(busy_us(tp), srtt_us);
-	if (!flow->told) {
-		__sync_fetch_and_add(&sum->flows, 1);
-		if (tp->ecn_flags & TCP_ECN_OK)
-			__sync_fetch_and_add(&sum->ecn_flows, 1);
-		if (flow->round_trips < STARTED_UP) {
-			flow->early_segments = segments;
-			flow->early_retransmitted = retransmitted;
-		}
-		__sync_fetch_and_add(&sum->early_segments, flow->early_segments);
-		__sync_fetch_and_add(&sum->early_retransmitted,
-				     flow->early_retransmitted);
-		flow->told_segments = flow->early_segments;
-		flow->told_retransmitted = flow->early_retransmitted;
-	}
-	add_rtt(sum, tp, bytes - flow->told_bytes);
-	__sync_fetch_and_add(&sum->busy_us, busy - flow->told_busy_us);
-	__sync_fetch_and_add(&sum->late_segments, segments - flow->told_segments);
-	__sync_fetch_and_add(&sum->late_retransmitted,
-			     retransmitted - flow->told_retransmitted);
-	__sync_fetch_and_add(&sum->ce_marked, ce - flow->told_ce);
-	flow->told = 1;
-	flow->told_bytes = bytes;
-	flow->told_busy_us = busy;
-	flow->told_segments = segments;
-	flow->told_retransmitted = retransmitted;
-	flow->told_ce = ce;
-	if (ends)
-		add_end(sum, tp, life / 1000);
+	if (is_new)
+		tell_begun(&key);
 }
 
 /* Whether a connection that is not remembered is one to add, by what it uses. */
@@ -187,16 +219,18 @@ static __always_inline void add_whole(struct tcp_sock *tp, struct flow_sums *to)
 /* Add a connection to a destination that is in the table but not on trial. */
 static __always_inline void add_settled(struct tcp_sock *tp, struct sums_key *key)
 {
-	struct flow_sums *sum = bpf_map_lookup_elem(&sums, key);
+	bool is_new = false;
+	struct flow_sums *sum = entry(&sums, key, &sums_created, &is_new);
 
 	if (!sum)
-		sum = create(&sums, key, &sums_created);
-	if (!sum)
 		return;
+	note_device(sum, tp);
 	if (tp->bytes_acked < COUNTED_BYTES)
 		__sync_fetch_and_add(&sum->small_bytes, tp->bytes_acked);
 	else
 		add_whole(tp, sum);
+	if (is_new)
+		tell_begun(key);
 }
 
 /* Short transfers make no entry, so that many peers who ask for little cannot push
@@ -206,20 +240,20 @@ static __always_inline void add_stranger(struct tcp_sock *tp, struct sums_key *k
 {
 	__u64 bytes = tp->bytes_acked;
 	struct flow_sums *sum;
-	bool is_bulk;
+	bool is_bulk, is_new = false;
 
 	if (tp->rtt_min.s[0].v < least_rtt_us && !tp->delivered_ce)
 		return;
-	sum = bpf_map_lookup_elem(&strangers, key);
 	if (bytes < COUNTED_BYTES) {
+		sum = bpf_map_lookup_elem(&strangers, key);
 		if (sum)
 			__sync_fetch_and_add(&sum->small_bytes, bytes);
 		return;
 	}
-	if (!sum)
-		sum = create(&strangers, key, &strangers_created);
+	sum = entry(&strangers, key, &strangers_created, &is_new);
 	if (!sum)
 		return;
+	note_device(sum, tp);
 	add_whole(tp, sum);
 	is_bulk = bytes >= LARGE_BYTES;
 	if (due(key->netns_cookie ^ (is_bulk ? 0x62756c6bULL : 0x736d616c6cULL),
