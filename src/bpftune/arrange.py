@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
+from bpftune.kinds import KINDS
 from bpftune.model import (
     Drop,
     Event,
@@ -19,6 +20,7 @@ from bpftune.model import (
     Request,
     Survey,
     Take,
+    Tell,
     TextRead,
     Tuner,
     Wake,
@@ -78,9 +80,21 @@ class Arranger:
                 self._survey(tuner, request, cookie)
             case Put() | Drop() | Take():
                 return self._tables.do(tuner, cookie, request)
+            case Tell():
+                self._tell_of(tuner, cookie, request)
             case ReadText():
                 return [self._read_text(request, cookie)]
         return ()
+
+    def _tell_of(self, tuner: Tuner, cookie: NetnsCookie, told: Tell) -> None:
+        if told.record not in KINDS:
+            raise ValueError(f"there are no records of the kind {told.record!r}")
+        netns = self._machine.namespaces.find(cookie)
+        if netns is None:
+            raise NetnsGoneError(f"network namespace #{cookie} is gone")
+        destination = str(told.destination)
+        facts = {"destination": destination, "evidence": told.evidence}
+        self._tell(Record(told.record, told.why, tuner.name, netns=netns, extra=facts))
 
     def _read_text(self, request: ReadText, cookie: NetnsCookie) -> TextRead:
         sysctls, texts = self._machine.sysctls, {}

@@ -16,6 +16,7 @@ from bpftune.model import (
     Nudge,
     ReadText,
     Survey,
+    Tell,
     TextRead,
     Tuner,
     Wake,
@@ -97,6 +98,26 @@ def test_a_nudge_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk.machine.sockets, "nudge", fail)
     desk.arranger.do(TUNER, RED.cookie, Nudge(TCP_RMEM, prefix(1), 7), 0.0)
     assert [(one.record, one.why) for one in desk.told] == [("degraded", "no room")]
+
+
+def test_what_became_of_a_destination_is_a_record() -> None:
+    desk = Desk()
+    told = Tell("chosen", prefix(1), "bbr from now on", {"flows": 41})
+    assert not desk.arranger.do(TUNER, RED.cookie, told, 0.0)
+    facts = {"destination": "10.0.1.0/24", "evidence": {"flows": 41}}
+    assert desk.told == [
+        Record("chosen", "bbr from now on", "some", netns=RED, extra=facts)
+    ]
+
+
+def test_a_record_of_no_kind_or_of_a_namespace_that_is_gone_is_none() -> None:
+    desk = Desk()
+    with pytest.raises(ValueError, match="no records of the kind 'shouted'"):
+        desk.arranger.do(TUNER, RED.cookie, Tell("shouted", prefix(1), "x"), 0.0)
+    desk.machine.namespaces.end(RED)
+    with pytest.raises(NetnsGoneError):
+        desk.arranger.do(TUNER, RED.cookie, Tell("tries", prefix(1), "x"), 0.0)
+    assert desk.told == []
 
 
 def test_texts_that_are_not_there_are_left_out() -> None:

@@ -91,8 +91,8 @@ class Advise:
 class Tell:
     """Record a decision about *destination* that changes no sysctl.
 
-    *record* is a kind of ``kinds.KINDS``; *why* a sentence for people, *evidence*
-    plain numbers and words for machines.
+    *record* is a kind of ``kinds.KINDS``: ``tries``, ``chosen`` or ``ended``; *why* a
+    sentence for people, *evidence* plain numbers and words for machines.
     """
 
     record: str

@@ -113,7 +113,7 @@ def evidence(choice: Choice, following: Next) -> dict[str, object]:
     if ended.harm is not None:
         facts["harm"] = ended.harm.value
     for name, arm in choice.arms_of(ended.size).items():
-        facts[f"{name}_nats"] = round(arm.mean + _log_least(choice), 3)
+        facts[f"{name}_reward_nats"] = round(arm.mean + _log_least(choice), 3)
         facts[f"{name}_blocks"] = arm.blocks
         facts[f"{name}_flows"] = arm.flows
     pairs = choice.proof.of(choice.standing)
@@ -124,10 +124,10 @@ def evidence(choice: Choice, following: Next) -> dict[str, object]:
 
 def _score(one: Score, choice: Choice) -> dict[str, object]:
     return {
-        "nats": round(one.value + _log_least(choice), 3),
-        "mbit_per_s": round(math.exp(one.log_rate), 2),
+        "reward_nats": round(one.value + _log_least(choice), 3),
+        "bytes_per_s": round(math.exp(one.log_rate) * 1e6 / 8),
         "srtt_us": round(1000 * math.exp(one.log_srtt)),
-        "charged_loss": round(one.loss, 4),
+        "charged_loss_share": round(one.loss, 4),
         "min_rtt_us": choice.min_rtt_us,
     }
 

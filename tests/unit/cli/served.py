@@ -98,6 +98,23 @@ KEPT = record(
     proved=True,
     evidence={"gain_nats": 0.44, "randomised": False},
 )
+OF_A_DESTINATION: dict[str, Any] = {
+    **dict.fromkeys(("tunable", "old", "new", "change", "undo")),
+    "tuner": "congestion",
+    "destination": "203.0.113.0/24",
+}
+TRIES = record(
+    "tries",
+    **OF_A_DESTINATION,
+    why="bbr in this block, for comparison with cubic",
+    evidence={"arm": "bbr", "flows": 0},
+)
+CHOSEN = record(
+    "chosen",
+    **OF_A_DESTINATION,
+    why="bbr from now on: 3.0 ± 0.1 in 4 blocks (41 flows)",
+    evidence={"bytes_per_s": 11_000_000, "bbr_reward_nats": 3.02, "proved": False},
+)
 ADVICE = {
     "id": "a3f9c1",
     "tuner": "tcp_buffer",

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cli.served import CHANGE, KEPT, TUNABLE, WEB, record
+from tests.unit.cli.served import (
+    CHANGE,
+    CHOSEN,
+    KEPT,
+    TRIES,
+    TUNABLE,
+    WEB,
+    record,
+)
 
-from bpftune.cli.tale import tale
+from bpftune.cli.tale import _LABEL, HAPPENED, tale
+from bpftune.kinds import KINDS
 
 
 def lines_of(*records: object, **more: object) -> list[str]:
@@ -50,6 +59,35 @@ def test_changes_stay_apart_and_who_set_it_is_named() -> None:
     ]
     assert told.index(titles[1]) > told.index("why goodput rose +56%")
     assert "by sysctl, uid 0" in told
+
+
+def test_what_became_of_one_destination_is_told_together() -> None:
+    other = {**TRIES, "destination": "198.51.100.0/24"}
+    elsewhere = {**TRIES, "netns": WEB}
+    assert lines_of(TRIES, CHANGE, other, elsewhere, CHOSEN)[:5] == [
+        "203.0.113.0/24 on the host (tuner congestion)",
+        "",
+        "2026-01-31 12:00:03 on trial bbr in this block, for comparison with cubic",
+        "seen arm bbr, flows 0",
+        "2026-01-31 12:00:03 chosen bbr from now on: 3.0 ± 0.1 in 4 blocks (41 flows)",
+    ]
+    told = lines_of(TRIES, CHANGE, other, elsewhere, CHOSEN)
+    assert told[5] == "seen rate 88 Mbit/s, bbr reward 3.02, not proved"
+    assert [line for line in told if "(tuner " in line] == [
+        "203.0.113.0/24 on the host (tuner congestion)",
+        "c17 net.ipv4.tcp_wmem on the host (tuner tcp_buffer)",
+        "198.51.100.0/24 on the host (tuner congestion)",
+        "203.0.113.0/24 in netns web (tuner congestion)",
+    ]
+
+
+def test_each_kind_of_decision_has_a_word_that_fits_its_column() -> None:
+    of_the_daemon = {"started", "paused", "resumed", "lost", "degraded"}
+    words = {kind: HAPPENED.get(kind, kind) for kind in KINDS}
+    assert {kind for kind in KINDS if kind not in HAPPENED} <= of_the_daemon | {
+        "chosen"
+    }
+    assert max(map(len, words.values())) < _LABEL
 
 
 @pytest.mark.parametrize(
