@@ -3,7 +3,8 @@
 The BPF program applies what is in a table to new connections, and adds up how they
 fare (``maps``). ``places`` looks after the destinations of a network namespace,
 ``destination`` decides on one of them, by the policies of ``policy.choice`` and
-``policy.window``. ``saved`` is what outlives the daemon.
+``policy.window``. ``saved`` is what outlives the daemon. A host that sends little has
+no use for these: they are imported when there is something to decide.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from bpftune.model import (
 from bpftune.policy.blocks import USUAL
 from bpftune.text import printable
 from bpftune.tuners import beside
-from bpftune.tuners.congestion import saved
 from bpftune.tuners.congestion.maps import (
     EVENTS,
     STRANGERS,
@@ -39,14 +39,14 @@ from bpftune.tuners.congestion.maps import (
     TransferSent,
     TransfersSeen,
 )
-from bpftune.tuners.congestion.offer import DEFAULT, NAMES
-from bpftune.tuners.congestion.places import LOOK, Places
+from bpftune.tuners.congestion.offer import DEFAULT, LOOK, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bpftune.model import Prefix
     from bpftune.tuners.congestion.destination import Destination
+    from bpftune.tuners.congestion.places import Places
 
 MOST_NAMESPACES = 64
 """With destinations that are looked after. A container host has more namespaces, but
@@ -104,6 +104,8 @@ class Congestion(Tuner):
 
     def _meet(self, netns: Netns) -> tuple[Places, list[Request]]:
         """Return what is known of *netns*, with what was saved of it."""
+        from bpftune.tuners.congestion.places import Places  # noqa: PLC0415 - see above
+
         places = self.namespaces.get(netns.cookie)
         if places is not None:
             return places, []
@@ -145,6 +147,10 @@ class Congestion(Tuner):
 
     def save(self, now_s: float, now_unix_s: float) -> object:
         """Return what is known of the host's and of named namespaces."""
+        if not self.namespaces and not self._earlier:
+            return None
+        from bpftune.tuners.congestion import saved  # noqa: PLC0415 - see above
+
         known = dict(self._earlier)
         known |= {
             places.netns.name: places.known
@@ -155,6 +161,8 @@ class Congestion(Tuner):
 
     def restore(self, saved_: object, now_s: float, now_unix_s: float) -> None:
         """Take in what an earlier run saved; it is used as traffic is seen again."""
+        from bpftune.tuners.congestion import saved  # noqa: PLC0415 - see above
+
         self._earlier = saved.parsed(saved_, now_s, now_unix_s)
 
 

@@ -33,7 +33,7 @@ from bpftune.tuners.congestion.maps import (
     padded,
     text,
 )
-from bpftune.tuners.congestion.offer import NAMES, Offer, read
+from bpftune.tuners.congestion.offer import LOOK, NAMES, Offer, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
     Rows = Iterable[tuple[SumsKey, FlowSums]]
 
-LOOK = "look"
 LOOK_S = 5.0
 CLOSE_LOOK_S = 1.0
 """While another arm than the default is in force anywhere: harm is to be seen soon."""
