@@ -166,6 +166,7 @@ class Dispatcher:
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
             memory=self._memory_now(),
             learned=self.learned.known(netns),
+            trials=self.ledger.trials(cookie),
         )
 
     def _memory_now(self) -> Memory:
