@@ -31,6 +31,7 @@ from bpftune.model import (
 )
 from bpftune.records import Record
 from bpftune.rollback import SET, Selection, Step, roll_back
+from bpftune.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +220,14 @@ class Daemon(Dispatcher):
             why = ", ".join(f"{count} events: {cause}" for cause, count in new.items())
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
+
+    def explain(self, destination: str) -> list[tuple[str, str]]:
+        """Return what each tuner knows of *destination*: its name, and a sentence."""
+        return [
+            (tuner.name, one_line(str(sentence)))
+            for tuner in list(self.tuners)
+            for sentence in self._ask(tuner, tuner.explain, destination, self.clock())
+        ]
 
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.
