@@ -19,6 +19,7 @@ from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.looks import Looks
+from bpftune.memories import Memories
 from bpftune.model import (
     NetnsCookie,
     Recheck,
@@ -30,6 +31,7 @@ from bpftune.model import (
 )
 from bpftune.records import Record
 from bpftune.rollback import SET, Selection, Step, roll_back
+from bpftune.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,10 +62,12 @@ class Daemon(Dispatcher):
         serial: int = 0,
         learned: Learned | None = None,
         learned_path: Path | None = None,
+        state_dir: Path | None = None,
     ) -> None:
         """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
 
-        What is learned is saved to *learned_path*, if any.
+        What is learned is saved to *learned_path*, if any, and what tuners know by
+        themselves in *state_dir*.
         """
         self._earlier = earlier or Replayed()
         super().__init__(
@@ -78,6 +82,9 @@ class Daemon(Dispatcher):
             learned=learned,
         )
         self._learned_path = learned_path
+        self._memories = Memories(
+            state_dir, tell, self._switch_off, clock=clock, observe=observe
+        )
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
@@ -88,6 +95,8 @@ class Daemon(Dispatcher):
         adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
         adoption.adopt(self._earlier, self.tuners)
         self._earlier = Replayed()
+        for tuner in list(self.tuners):
+            self._memories.restore(tuner)
         for tuner in list(self.tuners):
             self._begin(tuner, self.machine.namespaces.host.cookie)
         self._handle_pending()
@@ -176,10 +185,12 @@ class Daemon(Dispatcher):
         self.tell_losses()
         if self.ledger.trouble:
             self.tell(Record("degraded", self.ledger.trouble))
-        self.save_learned()
+        self.save()
 
-    def save_learned(self) -> None:
-        """Save what was learned since it was saved last."""
+    def save(self) -> None:
+        """Save what was learned, and what tuners know, since it was saved last."""
+        for tuner in list(self.tuners):
+            self._memories.save(tuner)
         self.learned.age(time.time())
         if not self.learned.changed or self._learned_path is None:
             return
@@ -210,6 +221,14 @@ class Daemon(Dispatcher):
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
 
+    def explain(self, destination: str) -> list[tuple[str, str]]:
+        """Return what each tuner knows of *destination*: its name, and a sentence."""
+        return [
+            (tuner.name, one_line(str(sentence)))
+            for tuner in list(self.tuners)
+            for sentence in self._ask(tuner, tuner.explain, destination, self.clock())
+        ]
+
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.
 
@@ -236,7 +255,7 @@ class Daemon(Dispatcher):
         """Take back what is on trial, keep the rest and say how to undo it."""
         self._handle_changes(self.reconciler.ours())
         self.carrier.settle(None, "stopped in mid-trial")
-        self.save_learned()
+        self.save()
         for tuner in self.tuners:
             try:
                 tuner.fini()

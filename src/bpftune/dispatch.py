@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bpftune.agenda import Agenda
 from bpftune.arrange import Arranger
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from bpftune.entry import Entry
     from bpftune.journal import Journal
     from bpftune.machine import Machine
+
+T = TypeVar("T")
 
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
@@ -166,6 +168,7 @@ class Dispatcher:
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
             memory=self._memory_now(),
             learned=self.learned.known(netns),
+            trials=self.ledger.trials(cookie),
         )
 
     def _memory_now(self) -> Memory:
@@ -236,8 +239,8 @@ class Dispatcher:
         self._handle_pending()
 
     def _ask(
-        self, tuner: Tuner, decide: Callable[..., Iterable[Request]], *about: object
-    ) -> list[Request]:
+        self, tuner: Tuner, decide: Callable[..., Iterable[T]], *about: object
+    ) -> list[T]:
         try:
             return list(decide(*about))
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way

@@ -61,6 +61,7 @@ def run(*, observe: bool = False, json: bool = False) -> int:
             serial=last_change(state_dir()),
             learned=learned,
             learned_path=None if observe else learned_path,
+            state_dir=state_dir(),
         )
         if not_learned is not None:
             sink.write(Record("degraded", not_learned))

@@ -392,6 +392,7 @@ class FakeMachine:
         boot: str = "boot",
         learned: Learned | None = None,
         learned_path: Path | None = None,
+        state_dir: Path | None = None,
     ) -> Daemon:
         """Return a daemon on this machine; its records go to ``records``.
 
@@ -408,6 +409,7 @@ class FakeMachine:
             earlier=replay(journal, boot) if journal else None,
             learned=learned,
             learned_path=learned_path,
+            state_dir=state_dir,
         )
 
     def kinds(self) -> list[str]:

@@ -60,6 +60,8 @@ def tale(about: str, answer: Reply) -> str:
     lines += _now(answer["tunables"])
     for told in answer["learned"]:
         lines += _labelled("Learned", told)
+    for one in answer["known"]:
+        lines += _labelled("Known", f"{one['text']}  (tuner {one['tuner']})")
     if not answer["records"]:
         lines.insert(0, f"Nothing was changed yet: {one_line(about)}")
     return "\n".join(lines).rstrip()

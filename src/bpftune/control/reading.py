@@ -213,14 +213,23 @@ class Reading:
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
         learned = list(map(one_line, self._learned(about)))
+        known: list[Shape] = []
+        if past.is_destination(about):
+            told = self._daemon.explain(about)
+            known = [{"tuner": tuner, "text": text} for tuner, text in told]
         tells = past.concerns(about)
         for records in past.read(self._state_dir, tells, past.USUAL_RECORDS):
             if records is None:
                 yield None
                 continue
-            if not (records or tunables or learned):
+            if not (records or tunables or learned or known):
                 raise answered("NoSuch", f"record of {printable(about)}")
-            yield {"records": records, "tunables": tunables, "learned": learned}
+            yield {
+                "records": records,
+                "tunables": tunables,
+                "learned": learned,
+                "known": known,
+            }
 
     def _learned(self, about: str) -> list[str]:
         """Return sentences about what earlier trials taught."""

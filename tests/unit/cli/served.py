@@ -147,6 +147,7 @@ ANSWERS: dict[str, Answer] = {
             "records": [CHANGE, KEPT],
             "tunables": [TUNABLE],
             "learned": ["at this level it paid in 37 of 40 trials"],
+            "known": [],
         }
     },
     "Advise": {"parameters": {"advice": [ADVICE]}},

@@ -16,7 +16,8 @@ from bpftune.kinds import KINDS
 
 
 def lines_of(*records: object, **more: object) -> list[str]:
-    answer = {"records": list(records), "tunables": [], "learned": [], **more}
+    nothing: dict[str, list[object]] = {"tunables": [], "learned": [], "known": []}
+    answer = {"records": list(records), **nothing, **more}
     return [" ".join(line.split()) for line in tale("c17", answer).splitlines()]
 
 
@@ -81,6 +82,13 @@ def test_what_became_of_one_destination_is_told_together() -> None:
     ]
 
 
+def test_what_tuners_know_of_a_destination_is_told_last() -> None:
+    known = [{"tuner": "congestion", "text": "on the host cubic: 3.0 ± 0.1"}]
+    last = "Known on the host cubic: 3.0 ± 0.1 (tuner congestion)"
+    assert lines_of(CHANGE, known=known)[-1] == last
+    assert lines_of(known=known) == ["Nothing was changed yet: c17", last]
+
+
 def test_each_kind_of_decision_has_a_word_that_fits_its_column() -> None:
     of_the_daemon = {"started", "paused", "resumed", "lost", "degraded"}
     words = {kind: HAPPENED.get(kind, kind) for kind in KINDS}
@@ -129,5 +137,7 @@ def test_nothing_in_a_record_acts_upon_a_terminal() -> None:
         tunable="x\x1b[31m",
         evidence={"a\x1b": "\n", "before": "\x07"},
     )
-    text = tale("c\x1b", {"records": [evil], "tunables": [], "learned": ["\x1b"]})
+    known = [{"tuner": "\x1b", "text": "\x1b"}]
+    answer = {"records": [evil], "tunables": [], "learned": ["\x1b"], "known": known}
+    text = tale("c\x1b", answer)
     assert set(text) <= {"\n", *map(chr, range(32, 127))}
