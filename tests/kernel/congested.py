@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +26,10 @@ from bpftune.tuners.congestion.maps import (
     PathKey,
     SumsKey,
     padded,
+    text,
 )
 from bpftune.tuners.tcp_buffer import TcpBuffer
+from tests.kernel.senders import Namespace, tcp_info
 
 E = TypeVar("E", bound=Event)
 
@@ -202,3 +206,40 @@ def congested(
         yield Congested(
             objects, loader, cgroup or cgroup2_root(), constants, alone=alone
         )
+
+
+# --- what connections use ----------------------------------------------------
+
+
+def algorithm(one: socket.socket) -> str:
+    return text(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16))
+
+
+def both(netns: Namespace, address: str, family: int = 0) -> tuple[str, str]:
+    """Return what both ends of a new connection to *address* use."""
+    with netns.connection(address, family) as (client, server):
+        return algorithm(client), algorithm(server)
+
+
+def windows(netns: Namespace, address: str) -> tuple[int, int]:
+    """Return what windows both ends of a new connection to *address* begin with."""
+    with netns.connection(address) as (client, server):
+        return tcp_info(client).cwnd, tcp_info(server).cwnd
+
+
+@contextmanager
+def route_of(netns: Namespace, address: str, *words: str) -> Iterator[None]:
+    """Give the route to one of the namespace's own addresses attributes."""
+    ip = ["ip", "-n", netns.name, "-6" if ":" in address else "-4", "route"]
+    route = ["table", "local", "local", address, "dev", "lo"]
+
+    def put(*words: str) -> None:
+        # IPv6's own has a metric that is not ours to give: it would stay beside ours.
+        subprocess.run([*ip, "del", *route], check=True)
+        subprocess.run([*ip, "add", *route, *words], check=True)
+
+    put(*words)
+    try:
+        yield
+    finally:
+        put()

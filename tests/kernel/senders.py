@@ -73,6 +73,7 @@ class Namespace:
     """A throw-away network namespace with a loopback device."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         self._path = f"/run/netns/{name}"
         self._inum = Path(self._path).stat().st_ino
         self.cookie = self.call(cookie_here)

@@ -51,8 +51,11 @@ from tests.kernel.congested import (
     OTHER,
     PLAIN,
     Congested,
+    algorithm,
+    both,
     bpf_statistics,
     congested,
+    windows,
     words,
 )
 from tests.kernel.senders import (
@@ -63,7 +66,6 @@ from tests.kernel.senders import (
     Namespace,
     namespace,
     prefix_of,
-    tcp_info,
     tcp_info_state,
     transfer,
     wait_until,
@@ -86,16 +88,6 @@ def there(objects: Path) -> Iterator[Congested]:
 def netns() -> Iterator[Namespace]:
     with namespace(f"bpftune-test-cc-{os.getpid()}") as made:
         yield made
-
-
-def algorithm(one: socket.socket) -> str:
-    return text(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16))
-
-
-def both(netns: Namespace, address: str, family: int = 0) -> tuple[str, str]:
-    """Return what both ends of a new connection to *address* use."""
-    with netns.connection(address, family) as (client, server):
-        return algorithm(client), algorithm(server)
 
 
 # --- what is applied ---------------------------------------------------------
@@ -216,65 +208,6 @@ def test_the_program_works_without_another_tuners_before_it(
         assert both(netns, V4) == (OTHER, OTHER)
 
 
-# --- what is left alone ------------------------------------------------------
-
-
-def test_the_applications_choice_stays(there: Congested, netns: Namespace) -> None:
-    there.assign(netns.cookie, prefix_of(V4))
-
-    def connect(chosen: str) -> tuple[str, str]:
-        with (
-            socket.create_server((V4, 0)) as server,
-            socket.socket() as client,
-        ):
-            for one in client, server:
-                one.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_CONGESTION, chosen.encode()
-                )
-            client.connect(server.getsockname())
-            with server.accept()[0] as accepted:
-                return algorithm(client), algorithm(accepted)
-
-    for chosen in AVAILABLE:
-        # Even one who chose the default chose.
-        assert netns.call(partial(connect, chosen)) == (chosen, chosen)
-
-
-@contextmanager
-def route_of(address: str, *words: str) -> Iterator[None]:
-    """Give the route to one of the namespace's own addresses attributes."""
-    name = f"bpftune-test-cc-{os.getpid()}"
-    route = ["table", "local", "local", address, "dev", "lo"]
-    ip = ["ip", "-n", name, "-6" if ":" in address else "-4", "route"]
-    subprocess.run([*ip, "replace", *route, *words], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run([*ip, "replace", *route], check=True)
-
-
-@pytest.mark.parametrize("lock", [["lock"], []], ids=["locked", "unlocked"])
-def test_a_routes_choice_stays(
-    there: Congested, netns: Namespace, lock: list[str]
-) -> None:
-    third = [one for one in AVAILABLE if one not in {DEFAULT, OTHER}]
-    wanted = third[0] if third else OTHER
-    there.assign(netns.cookie, prefix_of(V4))
-    with route_of(V4, "congctl", *lock, wanted):
-        assert both(netns, V4) == (wanted, wanted)
-    assert both(netns, V4) == (OTHER, OTHER)
-
-
-def test_a_locked_choice_of_the_default_stays_too(
-    there: Congested, netns: Namespace
-) -> None:
-    there.assign(netns.cookie, prefix_of(V4))
-    with route_of(V4, "congctl", "lock", DEFAULT):
-        assert both(netns, V4) == (DEFAULT, DEFAULT)
-    # The kernel would have refused it; it was not asked.
-    assert there.bpf.variable("arms_refused").value == 0
-
-
 def test_nothing_is_applied_where_the_default_is_another_by_now(
     there: Congested, netns: Namespace
 ) -> None:
@@ -308,11 +241,6 @@ def test_an_arm_that_vanished_is_told_of_once_and_not_tried_again(
 # --- the initial window ------------------------------------------------------
 
 
-def windows(netns: Namespace, address: str) -> tuple[int, int]:
-    with netns.connection(address) as (client, server):
-        return tcp_info(client).cwnd, tcp_info(server).cwnd
-
-
 def test_connections_begin_with_the_window_that_was_assigned(
     there: Congested, netns: Namespace
 ) -> None:
@@ -326,12 +254,6 @@ def test_connections_begin_with_the_window_that_was_assigned(
         assert windows(netns, V4) == (24, 24), arm
     assert windows(netns, OTHER_V4) == (10, 10)
     assert not there.bpf.variable("windows_refused").value
-
-
-def test_a_routes_window_stays(there: Congested, netns: Namespace) -> None:
-    there.assign(netns.cookie, prefix_of(V4), initial_window=24)
-    with route_of(V4, "initcwnd", "17"):
-        assert windows(netns, V4) == (17, 17)
 
 
 def test_transfers_are_told_one_by_one(there: Congested, path: Path20ms) -> None:
@@ -769,9 +691,8 @@ def is_among(
 def test_many_strangers_take_no_more_memory_and_are_counted(
     objects: Path, netns: Namespace, many: int
 ) -> None:
-    name = f"bpftune-test-cc-{os.getpid()}"
     subprocess.run(
-        ["ip", "-n", name, "route", "replace", "local", "fd78::/16", "dev", "lo"],
+        ["ip", "-n", netns.name, "route", "replace", "local", "fd78::/16", "dev", "lo"],
         check=True,
     )
     amount = 100_000

@@ -37,6 +37,8 @@ typedef _Bool bool;
 #define SO_RCVBUF 8
 #define SO_RCVLOWAT 18
 #define TCP_CONGESTION 13
+#define RTAX_INITCWND 11
+#define RTAX_CC_ALGO 16
 #define EAGAIN 11
 #define ENOENT 2
 
@@ -271,6 +273,7 @@ struct net_device {
 
 struct dst_entry {
 	struct net_device *dev;
+	unsigned long _metrics;	/* of a __u32 for each RTAX_, and two flags */
 };
 
 struct sock {

@@ -12,13 +12,29 @@
 #include "sums.bpf.h"
 #include "chain.bpf.h"
 
+/* What the admin gave the route, a number of RTAX_ from 1 up; 0: nothing. */
+static __always_inline __u32 route_metric(const struct tcp_sock *tp, int number)
+{
+	const struct dst_entry *dst = ((const struct sock *)tp)->sk_dst_cache;
+	const __u32 *metrics;
+	__u32 found = 0;
+
+	if (!dst)
+		return 0;
+	metrics = (const __u32 *)(dst->_metrics & ~3UL);
+	bpf_probe_read_kernel(&found, sizeof(found), metrics + number - 1);
+	return found;
+}
+
 static __always_inline void set_window(struct bpf_sock_ops *ctx,
+				       const struct tcp_sock *tp,
 				       const struct assignment *to, __u32 *set)
 {
 	int window = to->initial_window;
 
-	/* Less: a SYN was lost. Other: the route's initcwnd. */
-	if (!window || ctx->snd_cwnd != KERNELS_WINDOW)
+	/* Another than the kernel's: a SYN was lost. */
+	if (!window || ctx->snd_cwnd != KERNELS_WINDOW ||
+	    route_metric(tp, RTAX_INITCWND))
 		return;
 	if (bpf_setsockopt(ctx, SOL_TCP, TCP_BPF_IW, &window, sizeof(window)))
 		__sync_fetch_and_add(&windows_refused, 1);
@@ -108,7 +124,7 @@ static __always_inline void forget_earlier(struct bpf_sock_ops *ctx)
 
 /* The kernel has taken the route's choice and the listener's by now. Who has any
  * but the namespace's default got it from the application or from the route, and
- * keeps it.
+ * keeps it; so does who was given the default by them.
  */
 static __always_inline void begin(struct bpf_sock_ops *ctx)
 {
@@ -128,14 +144,14 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 	ca = ((struct sock *)tp)->__sk_common.skc_net.net->ipv4.tcp_congestion_control;
 	if (BPF_CORE_READ_BITFIELD(icsk, icsk_ca_setsockopt) ||
 	    BPF_CORE_READ_BITFIELD(icsk, icsk_ca_dst_locked) ||
-	    icsk->icsk_ca_ops != ca)
+	    icsk->icsk_ca_ops != ca || route_metric(tp, RTAX_CC_ALGO))
 		return;
 	if (!is_named(ca, to, false)) {
 		tell_default(ca, &path);
 		return;
 	}
 	/* Before the arm, which may begin with a pace that follows from it. */
-	set_window(ctx, to, &window);
+	set_window(ctx, tp, to, &window);
 	if (is_changed(to) && !set_arm(ctx, to, path.netns_cookie))
 		return;
 	if (to->on_trial || to->tell_transfers)
