@@ -269,11 +269,15 @@ def summary(runs: dict[str, dict[str, Any]]) -> list[str]:
         again = mine["retransmitted"] / max(1e-6, base["retransmitted"])
         lines += [
             f"destination {number + 1}: off the default {mine['off_share']:.1%}",
-            f"  Mbit/s {mine['mbit_per_s']:.1f}: {rate:.2f} of {DEFAULT}'s"
-            f" (from the beginning {whole:.2f}), {OTHER} {best['mbit_per_s']:.1f}",
+            (
+                f"  Mbit/s {mine['mbit_per_s']:.1f}: {rate:.2f} of {DEFAULT}'s"
+                f" (from the beginning {whole:.2f}), {OTHER} {best['mbit_per_s']:.1f}"
+            ),
             f"  ms a round trip {mine['rtt_ms']}, {base['rtt_ms']}, {best['rtt_ms']}",
-            f"  sent again {mine['retransmitted']:.2%}: {again:.2f} of"
-            f" {DEFAULT}'s, {OTHER} {best['retransmitted']:.2%}",
+            (
+                f"  sent again {mine['retransmitted']:.2%}: {again:.2f} of"
+                f" {DEFAULT}'s, {OTHER} {best['retransmitted']:.2%}"
+            ),
         ]
     if "foreign" in ours:
         kept = (
