@@ -221,6 +221,17 @@ class Daemon(Dispatcher):
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
 
+    def review_tables(self) -> Counter[str]:
+        """Let tables follow what is paused; return what moved, by the tuner's name.
+
+        As the number of keys, which mostly are destinations.
+        """
+        before = self.tables.in_force()
+        for name, why in self.tables.review().items():
+            self.tell(Record("degraded", why, name))
+        after = self.tables.in_force()
+        return (before - after) | (after - before)
+
     def explain(self, destination: str) -> list[tuple[str, str]]:
         """Return what each tuner knows of *destination*: its name, and a sentence."""
         return [

@@ -98,7 +98,8 @@ class Dispatcher:
             machine.namespaces.undo_prefix,
             observe=observe,
         )
-        self.tables = Tables(machine.loader, observe=observe)
+        find = machine.namespaces.find
+        self.tables = Tables(machine.loader, self.carrier.pauses, find, observe=observe)
         self.arranger = Arranger(
             machine, self.agenda, self.tables, tell, self._is_outside, self._unreachable
         )

@@ -49,7 +49,12 @@ _PHRASES = {
 }
 # What these tell of a destination is a whole sentence.
 _OF_DESTINATIONS = frozenset({"tries", "chosen", "ended"})
-_UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
+_UNDO = {
+    "advice": "Do it",
+    "chosen": "Undo, for all destinations",
+    "rolled_back": "Redo",
+    "rejected": "Try",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Reading:
     def tuners(self) -> list[Shape]:
         """Return all tuners that were found."""
         daemon = self._daemon
+        destinations = daemon.tables.in_force()
         return [
             tuner_shape(
                 tuner,
@@ -63,6 +64,7 @@ class Reading:
                 runs=tuner in daemon.tuners,
                 paused=daemon.carrier.pauses.cover_tuner(tuner.name),
                 off=daemon.off.get(tuner.name),
+                destinations=destinations[tuner.name],
             )
             for tuner in self._about.tuners
         ]
