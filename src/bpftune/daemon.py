@@ -18,6 +18,7 @@ from bpftune.dispatch import SYSCTL, Dispatcher
 from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.process import give_memory_back
 from bpftune.looks import Looks
 from bpftune.memories import Memories
 from bpftune.model import (
@@ -186,6 +187,7 @@ class Daemon(Dispatcher):
         if self.ledger.trouble:
             self.tell(Record("degraded", self.ledger.trouble))
         self.save()
+        give_memory_back()
 
     def save(self) -> None:
         """Save what was learned, and what tuners know, since it was saved last."""

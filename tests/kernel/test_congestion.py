@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
-import ipaddress
 import os
 import socket
 import subprocess
@@ -20,7 +18,6 @@ import pytest
 
 from bpftune.compile import compile_one, find_clang
 from bpftune.kernel.bpf import BpfObject
-from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.cgroup import cgroup2_root
 from bpftune.lab.network import Lab
 from bpftune.lab.tcp_info import tcp_info as lab_tcp_info
@@ -685,64 +682,6 @@ def is_among(
     cookie: NetnsCookie, prefix: Prefix, sums: dict[SumsKey, FlowSums]
 ) -> bool:
     return (cookie, prefix) in ((one.netns_cookie, one.prefix) for one in sums)
-
-
-@pytest.mark.parametrize("many", [3000, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_many_strangers_take_no_more_memory_and_are_counted(
-    objects: Path, netns: Namespace, many: int
-) -> None:
-    subprocess.run(
-        ["ip", "-n", netns.name, "route", "replace", "local", "fd78::/16", "dev", "lo"],
-        check=True,
-    )
-    amount = 100_000
-
-    def connect_all(how_many: int) -> None:
-        with socket.create_server(("::", 0), family=socket.AF_INET6) as server:
-            port = server.getsockname()[1]
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * amount)
-            for number in range(how_many):
-                address = f"fd78:{number >> 16:x}:{number & 0xFFFF:x}::1"
-                with (
-                    socket.create_connection((address, port)) as client,
-                    server.accept()[0] as accepted,
-                ):
-                    client.sendall(bytes(amount))
-                    client.shutdown(socket.SHUT_WR)
-                    while accepted.recv(1 << 20, socket.MSG_TRUNC):
-                        pass
-
-    # On loopback: with a delay this would take a day.
-    with congested(objects, least_rtt_us=0) as there:
-        memory = there.memory_bytes()
-        netns.call(partial(connect_all, many))
-        created = there.bpf.variable("strangers_created")
-        wait_until(lambda: created.value >= many)
-        assert there.memory_bytes() == memory
-        kept = there.strangers.take()
-        ours = [key for key, _ in kept if key.netns_cookie == netns.cookie]
-        assert 500 <= len(ours) <= len(kept) <= 1024
-        assert there.strangers.evicted == pytest.approx(
-            created.value - len(kept), abs=50
-        )
-        assert there.strangers.take() == []
-
-
-def test_more_destinations_than_can_be_assigned_are_refused(
-    there: Congested, netns: Namespace
-) -> None:
-    memory = there.memory_bytes()
-
-    def assign(how_many: int) -> None:
-        for number in range(how_many):
-            address = ipaddress.ip_address("10.128.0.1") + number * 256
-            there.assign(netns.cookie, prefix_of(str(address)))
-
-    with pytest.raises(BpfError) as caught:
-        assign(10_000)
-    assert caught.value.number == errno.E2BIG
-    assert there.memory_bytes() - memory <= 2 << 20
-    assert len(there.assignments.take()) == 8192
 
 
 # --- what it costs -----------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import Counter
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -197,8 +198,7 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if len(result.per_flow_bits_per_s) > 1:
         flows = result.per_flow_bits_per_s
         rows.append(("flows", f"{min(flows) / 1e6:.1f} to {format_rate(max(flows))}"))
-    if result.content_bits_per_s is not None:
-        rows.append(("beside", format_rate(result.content_bits_per_s)))
+    rows += _beside(result)
     if result.requests_per_s is not None:
         rows.append((_completed(result), f"{result.requests_per_s:.4g} /s"))
     if result.latency_median_s is not None and result.latency_p99_s is not None:
@@ -224,6 +224,23 @@ def _rows(result: Result) -> list[tuple[str, str]]:
     if tuned and result.tuner == "none":
         told = " and ".join(tuned)
         rows.append(("caution", f"something else on this machine tuned {told}"))
+    return rows
+
+
+def _beside(result: Result) -> list[tuple[str, str]]:
+    """Return what others got, and what the transfers used."""
+    rows = [
+        (name, format_rate(rate))
+        for name, rate in (
+            ("beside", result.content_bits_per_s),
+            ("foreign", result.foreign_bits_per_s),
+        )
+        if rate is not None
+    ]
+    if result.transfers:
+        used = Counter(one["congestion_control"] for one in result.transfers)
+        counts = ", ".join(f"{name} {count}" for name, count in used.most_common())
+        rows.append(("transfers", counts))
     return rows
 
 

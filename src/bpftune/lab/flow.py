@@ -216,7 +216,7 @@ class RequestFlow(Flow):
 
 
 class TransferFlow(Flow):
-    """Short transfers, each on a connection of its own.
+    """Transfers, each on a connection of its own.
 
     Each is timed from before it connects until the peer, who has read all,
     closes.
@@ -224,7 +224,7 @@ class TransferFlow(Flow):
 
     def __init__(self, number: int, plan: Record) -> None:
         """Begin to connect for the first transfer."""
-        self.latencies_s: list[float] = []
+        self.transfers: list[Record] = []
         super().__init__(number, plan)
 
     def connect(self) -> None:
@@ -254,9 +254,23 @@ class TransferFlow(Flow):
         self.completed(time.monotonic())
 
     def completed(self, now_s: float) -> None:
-        """Take note of how long it took; the next follows."""
-        self.latencies_s.append(round(now_s - self.began_s, 6))
+        """Take note of how it went; the next follows."""
+        algorithm = self.socket.getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16
+        )
         self.end()
+        self.transfers.append(
+            {
+                "began_s": self.began_s,
+                "took_s": round(now_s - self.began_s, 6),
+                "congestion_control": algorithm.rstrip(b"\0").decode(
+                    "ascii", "replace"
+                ),
+                "rtt_us": self.known["rtt_us"],
+                "segments": self.known["data_segments_out"],
+                "retransmitted_segments": self.known["retransmitted_segments"],
+            }
+        )
         self.due_s = now_s + self.plan["think_s"]
         if not self.plan["think_s"]:
             self.connect()
@@ -266,9 +280,12 @@ class TransferFlow(Flow):
         self.connect()
 
     def report(self) -> Record:
-        """Return what TCP knows, and how long each transfer since then took."""
-        taken_s, self.latencies_s = self.latencies_s, []
-        return {**super().report(), "latencies_s": taken_s}
+        """Return what TCP knows, and how each transfer since the last report went.
+
+        Of one, ``rtt_us`` is the smoothed round trip at its end.
+        """
+        ended, self.transfers = self.transfers, []
+        return {**super().report(), "transfers": ended}
 
 
 class DownloadFlow(TransferFlow):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.contender import contender
@@ -40,7 +40,8 @@ class Result:
     sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
     looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
     the latencies are those of transfers where these are the traffic, and
-    ``connections`` are those that ended, see ``Flows``. ``late_s`` is how
+    ``connections`` are those that ended, see ``Flows``. ``transfers`` are those of
+    transfers with what the sender's TCP knew, see ``TransferFlow``. ``late_s`` is how
     late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
     below the RTT, or near 1, the machine was too slow for this scenario.
     """
@@ -60,6 +61,8 @@ class Result:
     latency_median_s: float | None
     latency_p99_s: float | None
     content_bits_per_s: float | None
+    foreign_bits_per_s: float | None
+    transfers: list[Record]
     values: list[Record]
     writes: dict[str, int]
     connections: list[Record]
@@ -139,7 +142,7 @@ def run_scenario(
     Everything made is gone on return. Raises LabError where something fails,
     with what and why.
     """
-    tested = contender(tuner)
+    tested = contender(tuner, scenario.hurry)
     with Lab(seed) as lab, ExitStack() as stack:
         sender, receiver, link, content_link = set_up(lab, scenario)
         watched = [Watched("sender", sender, WMEM), Watched("receiver", receiver, RMEM)]
@@ -152,8 +155,16 @@ def run_scenario(
         flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
         content = None
         if content_link is not None:
-            beside = Bulk(flows=scenario.content_flows)
-            content = lab.traffic(content_link, beside, scenario.family)
+            bulk = Bulk(flows=scenario.content_flows)
+            content = lab.traffic(content_link, bulk, scenario.family)
+        foreign = None
+        if scenario.foreign_flows:
+            others = replace(
+                scenario.make_traffic(),
+                flows=scenario.foreign_flows,
+                congestion_control="cubic",
+            )
+            foreign = lab.traffic(link, others, scenario.family)
         end_s = flows.started_s + scenario.seconds
         if scenario.tuner_after_s:
             late_s = flows.started_s + scenario.tuner_after_s
@@ -165,8 +176,9 @@ def run_scenario(
         for one in watched:
             one.look()
         flows.stop()
-        if content is not None:
-            content.stop()
+        for beside in (content, foreign):
+            if beside is not None:
+                beside.stop()
         link.close()
     steady_s = min(STEADY_S, scenario.seconds / 2)
     return Result(
@@ -178,6 +190,8 @@ def run_scenario(
         connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
+        foreign_bits_per_s=foreign.goodput_bits_per_s(steady_s) if foreign else None,
+        transfers=flows.transfers(),
         tuner_cost=cost,
         records=tested.records,
         **_goodput(flows, steady_s),
@@ -235,7 +249,7 @@ def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
 def _completed(flows: Flows, steady: list[Record], steady_s: float) -> dict[str, Any]:
     """Return how many requests or transfers there were, and how long they took."""
     if isinstance(flows.traffic, Transfers):
-        taken_s = sorted(took_s for flow in steady for took_s in flow["latencies_s"])
+        taken_s = sorted(one["took_s"] for flow in steady for one in flow["transfers"])
         count = len(taken_s)
         median_s = _median(taken_s)
         p99_s = taken_s[count * 99 // 100] if count else None

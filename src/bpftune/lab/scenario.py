@@ -46,8 +46,11 @@ class Scenario:
     are None stay as the kernel has them. *queue_bytes* None is one
     bandwidth-delay product. *content_flows* more flows run beside, from the same
     sender to another destination over a path of 50 Mbit/s and 20 ms where
-    nothing is short. With *tuner_after_s* the tuner starts that long after the
-    traffic. With *uid* the traffic is that user's, see ``Traffic``.
+    nothing is short. *foreign_flows* more, of the same kind, share the path; their
+    program chose cubic, so that no tuner decides on them. With *tuner_after_s* the
+    tuner starts that long after the traffic. With *uid* the traffic is that user's,
+    see ``Traffic``. *hurry* divides the time that bpftune compares congestion controls
+    by, see ``hurried``.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Scenario:
     transfer_bytes: int = 300_000
     think_s: float = 0.0
     content_flows: int = 0
+    foreign_flows: int = 0
+    hurry: float = 1.0
     tuner_after_s: float = 0.0
     uid: int | None = None
 
@@ -149,6 +154,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "transfer": ("transfer_bytes", parse_size, "size of a transfer"),
     "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
     "content": ("content_flows", parse_count, "flows to another destination"),
+    "foreign": ("foreign_flows", parse_count, "flows beside whose program chose cubic"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
     "uid": ("uid", default_or(parse_count), "who sends and receives"),
 }

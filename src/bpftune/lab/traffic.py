@@ -154,6 +154,22 @@ class Flows:
         """Return the sender's records: ``t_s`` and per flow what TCP knows."""
         return self.sender.of_kind("sent") if self.sender else []
 
+    def transfers(self) -> list[Record]:
+        """Return the transfers that ended, with their ``flow``, in that order.
+
+        ``began_s`` is since the traffic began; see ``TransferFlow`` for the rest.
+        """
+        return [
+            {
+                **one,
+                "flow": number,
+                "began_s": round(one["began_s"] - self.started_s, 3),
+            }
+            for report in self.senders()
+            for number, flow in enumerate(report["flows"])
+            for one in flow.get("transfers", ())
+        ]
+
     def per_flow_bits_per_s(
         self, last_s: float | None = None, until_s: float | None = None
     ) -> list[float]:
