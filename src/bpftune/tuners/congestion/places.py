@@ -112,7 +112,8 @@ class Places:
 
         With what is remembered of them, if anything.
         """
-        self._newcomers.update(newcomers)
+        for prefix, remembered in newcomers.items():
+            self._newcomers.setdefault(prefix, remembered)
         return [ReadText(NAMES)] if self._newcomers else []
 
     def offered(self, texts: Mapping[str, str], facts: Facts) -> list[Request]:
