@@ -236,11 +236,14 @@ class Daemon(Dispatcher):
 
     def explain(self, destination: str) -> list[tuple[str, str]]:
         """Return what each tuner knows of *destination*: its name, and a sentence."""
-        return [
-            (tuner.name, one_line(str(sentence)))
-            for tuner in list(self.tuners)
-            for sentence in self._ask(tuner, tuner.explain, destination, self.clock())
-        ]
+        told = []
+        for tuner in list(self.tuners):
+            known = self._ask(tuner, tuner.explain, destination, self.clock())
+            sentences = list(map(str, known))
+            if sentences:
+                sentences += self.tables.held(tuner)
+            told += [(tuner.name, one_line(one)) for one in sentences]
+        return told
 
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.

@@ -23,16 +23,12 @@ from bpftune.kernel.sysctl import SysctlError
 from bpftune.learned import Learned
 from bpftune.ledger import Ledger
 from bpftune.model import (
-    Advise,
-    Change,
     Event,
     Facts,
-    Keep,
     Memory,
     Netns,
     NetnsCookie,
     NetnsGone,
-    Nudge,
     Rejected,
     Request,
     Tunable,
@@ -40,6 +36,7 @@ from bpftune.model import (
     ValueChanged,
     Yield,
 )
+from bpftune.perform import Performer
 from bpftune.reconcile import Reconciler
 from bpftune.records import Record
 from bpftune.tables import Tables
@@ -100,8 +97,11 @@ class Dispatcher:
         )
         find = machine.namespaces.find
         self.tables = Tables(machine.loader, self.carrier.pauses, find, observe=observe)
-        self.arranger = Arranger(
+        arranger = Arranger(
             machine, self.agenda, self.tables, tell, self._is_outside, self._unreachable
+        )
+        self._performer = Performer(
+            self.ledger, self.learned, self.carrier, arranger, self._hand_over
         )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
         self._insisted = 0
@@ -264,46 +264,12 @@ class Dispatcher:
     ) -> None:
         try:
             for request in requests:
-                self._carry_out(tuner, cookie, request, facts)
+                answers = self._performer.do(tuner, cookie, request, facts)
+                self._pending.extend((tuner, answer) for answer in answers)
         except KernelError:
             raise
         except Exception as error:  # noqa: BLE001  a plugin may ask for anything
             self._switch_off(tuner, f"{type(error).__name__}: {error}")
-
-    def _carry_out(
-        self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
-    ) -> None:
-        match request:
-            case Change():
-                answer = self.carrier.change(request, facts)
-                if answer is not None:
-                    self._pending.append((tuner, answer))
-                else:
-                    self._learn(request, facts.netns)
-            case Keep():
-                on_trial = self._is_on_trial(cookie, request.tunable)
-                self.carrier.keep(request, cookie)
-                if on_trial:
-                    self._learn(request, facts.netns)
-            case Advise():
-                self.carrier.advise(tuner.name, request, facts.netns)
-            case Yield():
-                self._hand_over(request, cookie)
-            case Nudge() if not self._is_on_trial(cookie, request.tunable):
-                pass  # what was refused needs no notice
-            case _:
-                answers = self.arranger.do(tuner, cookie, request, facts.now_s)
-                self._pending.extend((tuner, answer) for answer in answers)
-
-    def _is_on_trial(self, cookie: NetnsCookie, tunable: Tunable) -> bool:
-        entry = self.ledger.get(cookie, tunable)
-        return entry is not None and entry.trial is not None
-
-    def _learn(self, request: Change | Keep, netns: Netns) -> None:
-        """Take in what a trial came to, if it ended."""
-        if request.tried is not None:
-            tunable = request.tunable.name
-            self.learned.take_in(netns, tunable, request.tried, time.time())
 
     def _hand_over(
         self, request: Yield, cookie: NetnsCookie, *, by_file: bool = False

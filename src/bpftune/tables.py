@@ -15,6 +15,7 @@ from bpftune import pauses
 from bpftune.kernel.bpf_map import BpfMap
 from bpftune.kernel.errors import KernelError
 from bpftune.model import Drop, Netns, NetnsCookie, Put, Table, Take, Taken, Tuner
+from bpftune.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +121,18 @@ class Tables:
             for cookie, rows in self._put.items()
             for tuner in dict.fromkeys(row[0] for row in rows)
         ]
+
+    def held(self, tuner: Tuner) -> list[str]:
+        """Return a sentence on where the rows of *tuner* are not in force, if any."""
+        reasons = {
+            printable(str(netns)): self.why_not(one, netns.cookie)
+            for one, netns in self.known()
+            if one is tuner
+        }
+        places = sorted(place for place in reasons if reasons[place])
+        if not places:
+            return []
+        return [f"not in force in {', '.join(places)}: {reasons[places[0]]}"]
 
     def in_force(self, cookie: NetnsCookie | None = None) -> Counter[str]:
         """Return how many keys have a row in the kernel, by the tuner's name.

@@ -69,7 +69,7 @@ def _say_values(answer: Reply) -> None:
         say_wrapped(
             "In force: ",
             "no sysctl, every value is as it was found; but a decision for "
-            f"{counted(destinations, 'destination')}. The whole story: "
+            f"{counted(destinations, 'destination')}. Which and why: bpftune history, "
             "bpftune explain PREFIX. Undo all: bpftune rollback --all",
         )
     else:

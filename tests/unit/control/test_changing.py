@@ -447,6 +447,25 @@ def test_rows_come_back_when_nothing_pauses_them_any_more(putting: Scene) -> Non
     assert putting.ask("Resume")["rows"] == moved(1)
 
 
+def test_what_tuners_know_is_told_with_where_it_is_not_in_force(
+    putting: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known() -> list[str]:
+        told = putting.ask("Explain", about="10.0.1.0/24")["known"]
+        return [one["text"] for one in told]
+
+    monkeypatch.setattr(putting.tuner, "explain", lambda about, _: [f"{about}: bbr"])
+    assert known() == ["10.0.1.0/24: bbr"]
+    for what in ("red", "blue"):
+        putting.ask("Pause", what=what)
+    assert known() == [
+        "10.0.1.0/24: bbr",
+        "not in force in blue, red: paused by the admin",
+    ]
+    monkeypatch.setattr(putting.tuner, "explain", lambda *_: [])
+    assert putting.call("Explain", about="10.0.1.0/24")["error"].endswith("NoSuch")
+
+
 def test_a_pause_of_a_tunable_leaves_rows_as_they_are(putting: Scene) -> None:
     assert putting.ask("Pause", what=TCP_WMEM.name)["rows"] == []
     assert there(putting) == {1, 2, 3, 4}
