@@ -115,6 +115,14 @@ def test_another_sysctl_of_the_admins_is_none_of_our_business() -> None:
     assert host.row(prefix(0)) is not None
 
 
+def test_what_a_trial_does_is_looked_at_within_a_second() -> None:
+    host = Host()
+    host.add(0, *SHALLOW)
+    while not host.said("tries"):
+        host.run(1)
+    assert host.wakes["look"] <= host.now_s + 1
+
+
 def test_an_arm_that_vanishes_or_is_refused_is_left_and_taken_up_again() -> None:
     host = Host()
     host.add(0, *DEEP)
@@ -215,6 +223,9 @@ def test_ten_thousand_hostile_prefixes_change_nothing_for_an_honest_one() -> Non
     assert arm_of(host) == BBR
     assert len(places.known) <= 256
     assert places.refused > 0
+    told = host.said("degraded")
+    assert 0 < len(told) < 16
+    assert "no room for it: " in told[0]
 
 
 def hostile(number: int) -> Prefix:
