@@ -1,0 +1,347 @@
+"""What the congestion tuner's BPF programs cost: new connections, and bulk.
+
+Connecting, sending 1 KB and closing over veth, again and again in one thread, so
+that both ends and all that carries the segments are on one processor. By turns
+there are no programs, those of tcp_buffer, and both, with nothing decided for the
+destination, an algorithm in force for it, or one on trial. Each turn has all of
+them there and back (first and last, second and last but one ...), so that what
+drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
+statistics of the programs: runs and time, per connection and per MB of bulk.
+
+    python -m bench.congestion_cost [--repeat N] [--connections N] [--out FILE]
+
+The programs are attached to a control group of this process only. That for the end
+of connections runs for the whole machine, whoever else connects there. In the
+namespaces the default is reno, and cubic is what is applied: they cost alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import socket
+import statistics
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.overhead import (
+    MB,
+    PAYLOAD,
+    Counts,
+    Row,
+    bpf_statistics,
+    program_counts,
+    ratio_row,
+    say,
+)
+from bpftune.kernel.bpf_map import BpfMap
+from bpftune.kernel.cgroup import cgroup2_root
+from bpftune.kernel.loader import Loader
+from bpftune.kernel.tick import tick_ns
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
+from bpftune.model import NetnsCookie, Prefix
+from bpftune.tuners.congestion import tuner as congestion
+from bpftune.tuners.congestion.maps import ASSIGNMENTS, Assignment, PathKey, padded
+from bpftune.tuners.tcp_buffer import tuner as tcp_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bpftune.lab.link import Link
+    from bpftune.model import Tuner
+
+HERE = Path(__file__).parent
+FOUND, ARM = "reno", "cubic"
+CHUNK = 50
+"""Connections between two looks at the kernel's statistics."""
+
+WARM_UP = 300
+
+
+class Setup(NamedTuple):
+    """Which programs are there, and what is decided for the destination."""
+
+    name: str
+    tuners: tuple[Tuner, ...] = (tcp_buffer, congestion)
+    decided: Assignment | None = None
+
+
+NONE = Setup("no programs", ())
+BUFFER = Setup("tcp_buffer only", (tcp_buffer,))
+SETUPS = (
+    NONE,
+    BUFFER,
+    Setup("nothing decided"),
+    Setup("settled", decided=Assignment(padded(ARM), padded(FOUND), 1, 0, 0, 0)),
+    Setup("on trial", decided=Assignment(padded(ARM), padded(FOUND), 1, 1, 0, 0)),
+)
+
+
+@contextmanager
+def own_cgroup() -> Iterator[int]:
+    """Move this process to a control group of its own; give its descriptor."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    found = next(one[3:] for one in lines if one.startswith("0::"))
+    root = cgroup2_root()
+    group = root / f"bpftune-bench-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text("0")
+        try:
+            fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        finally:
+            (root / found.lstrip("/") / "cgroup.procs").write_text("0")
+    finally:
+        group.rmdir()
+
+
+@contextmanager
+def attached(setup: Setup, cgroup_fd: int, link: Link) -> Iterator[None]:
+    """Attach the programs of *setup*, with what is decided for both ends."""
+    with Loader() as loader:
+        for tuner in setup.tuners:
+            path, constants = tuner.bpf_object, {"tick_ns": tick_ns()}
+            if path is None:
+                raise SystemExit(f"{tuner.name} has no programs")
+            verdicts = loader.add(tuner, path, tuner.events, constants, cgroup_fd)
+            refused = [one for one in verdicts if not one.works]
+            if refused:
+                raise SystemExit(f"the kernel refused programs: {refused}")
+        if setup.decided:
+            table = BpfMap[Any, Any](
+                loader.object(congestion), ASSIGNMENTS.name, PathKey, Assignment
+            )
+            address = socket.inet_aton(link.ends[0].ipv4)[:3].ljust(16, b"\0")
+            for end in link.ends:
+                key = PathKey(
+                    NetnsCookie(end.namespace.cookie),
+                    Prefix(socket.AF_INET, 24, address),
+                )
+                table.put(key, setup.decided)
+        yield
+
+
+def fastest_quarter(took: list[float]) -> float:
+    """Return the mean of the least quarter.
+
+    What else goes on here disturbs many, and makes none of them faster.
+    """
+    return statistics.fmean(sorted(took)[: max(1, len(took) // 4)])
+
+
+@contextmanager
+def connector(link: Link) -> Iterator[Callable[[int], list[float]]]:
+    """Give what makes so many connections and tells how long each took, in s."""
+    source, target = link.ends
+    with target.namespace.inside(
+        lambda: socket.create_server((target.ipv4, 0), backlog=16)
+    ) as listener:
+        at = listener.getsockname()
+
+        def connect(count: int) -> list[float]:
+            took_s = []
+            for _ in range(count):
+                began_s = time.perf_counter()
+                client = socket.socket()
+                client.connect(at)
+                accepted, _ = listener.accept()
+                client.sendall(PAYLOAD)
+                client.close()
+                while accepted.recv(65536):
+                    pass
+                accepted.close()
+                took_s.append(time.perf_counter() - began_s)
+            return took_s
+
+        yield lambda count: source.namespace.inside(lambda: connect(count))
+
+
+def make_link(lab: Lab) -> Link:
+    """Join two new namespaces."""
+    first, second = lab.namespace("a"), lab.namespace("b")
+    for one in first, second:
+        one.set_congestion_control(FOUND)
+    return lab.veth(first, second)
+
+
+# --- how many connections a second -------------------------------------------
+
+
+def one_turn(cgroup_fd: int, count: int) -> dict[str, float]:
+    """Return connections per second with each setup, there and back."""
+    logs: dict[str, list[float]] = {one.name: [] for one in SETUPS}
+    # Connections wait in TIME-WAIT for a minute: those of other turns are gone.
+    with Lab() as lab:
+        link = make_link(lab)
+        for setup in (*SETUPS, *reversed(SETUPS)):
+            with attached(setup, cgroup_fd, link), connector(link) as connect:
+                took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
+            logs[setup.name].append(-math.log(took_s))
+    return {name: math.exp(statistics.fmean(one)) for name, one in logs.items()}
+
+
+def rates(cgroup_fd: int, repeat: int, count: int) -> list[Row]:
+    """Return a row for each setup: how its rate compares with others in its turn."""
+    turns = []
+    for number in range(repeat):
+        turns.append(one_turn(cgroup_fd, count))
+        seen = ", ".join(f"{name} {rate:.0f}" for name, rate in turns[-1].items())
+        say(f"  {number + 1} of {repeat}: {seen}")
+    rows = []
+    for setup in SETUPS:
+        mine = [one[setup.name] for one in turns]
+        for base in NONE, BUFFER:
+            ratios = [one[setup.name] / one[base.name] for one in turns]
+            row = ratio_row(setup.name, ratios, mine)
+            del row["bits_per_s_without"]
+            row["than"] = base.name
+            row["connections_per_s"] = statistics.median(mine)
+            rows.append(row)
+    return rows
+
+
+# --- what the programs do ----------------------------------------------------
+
+
+def difference(before: Counts, after: Counts) -> dict[str, Any]:
+    """Return runs and time of each program, and of all."""
+    programs = {
+        name: (runs - before[name][0], took_ns - before[name][1])
+        for name, (runs, took_ns) in after.items()
+    }
+    return {
+        "programs": programs,
+        "runs": sum(runs for runs, _ in programs.values()),
+        "took_ns": sum(took_ns for _, took_ns in programs.values()),
+    }
+
+
+def bulk_bytes(lab: Lab, link: Link, seconds: float) -> int:
+    """Send as fast as it goes; return how many bytes arrived."""
+    flows = lab.traffic(link, Bulk())
+    flows.wait_s(seconds)
+    flows.stop()
+    return sum(sum(one["bytes"]) for one in flows.received())
+
+
+def counted_connections(link: Link, count: int) -> Row:
+    """Make *count* connections; return what the programs did, and at their fastest."""
+    looks = [program_counts(os.getpid())]
+    with connector(link) as connect:
+        for _ in range(count // CHUNK):
+            connect(CHUNK)
+            looks.append(program_counts(os.getpid()))
+    parts = list(itertools.starmap(difference, itertools.pairwise(looks)))
+    return {
+        "unit": "connection",
+        "units": count // CHUNK * CHUNK,
+        "undisturbed_ns": fastest_quarter([one["took_ns"] for one in parts]) / CHUNK,
+    } | difference(looks[0], looks[-1])
+
+
+def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
+    """Return what the kernel counts for each setup, of connections and of bulk."""
+    rows: list[Row] = []
+    for setup in SETUPS[1:]:
+        with Lab() as lab, ExitStack() as stack:
+            link = make_link(lab)
+            stack.enter_context(attached(setup, cgroup_fd, link))
+            stack.enter_context(bpf_statistics())
+            rows.append({"setup": setup.name} | counted_connections(link, count))
+            before = program_counts(os.getpid())
+            sent = bulk_bytes(lab, link, seconds)
+            after = program_counts(os.getpid())
+            rows.append(
+                {"setup": setup.name, "unit": "MB", "units": sent / MB}
+                | difference(before, after)
+            )
+    return rows
+
+
+# --- the report --------------------------------------------------------------
+
+
+def report(compared: list[Row], counted: list[Row]) -> str:
+    """Return both tables."""
+    lines = ["| programs | a second | rate, to that with | ± 2 s.e. | least, most |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [
+        f"| {row['kind']} | {row['connections_per_s']:.0f} "
+        f"| {row['ratio']:.4f} {row['than']} | {row['low']:.4f} to {row['high']:.4f} "
+        f"| {row['least']:.3f}, {row['most']:.3f} |"
+        for row in compared
+        if row["kind"] not in {NONE.name, row["than"]}
+    ]
+    lines += [
+        "",
+        "| programs | runs | ns a run | ns | of which |",
+        "|---|---|---|---|---|",
+    ]
+    for row in counted:
+        runs, units = row["runs"], row["units"]
+        parts = ", ".join(
+            f"{name} {its_runs / units:.3g} x {its_ns / its_runs:.0f} ns"
+            for name, (its_runs, its_ns) in row["programs"].items()
+            if its_runs
+        )
+        lines.append(
+            f"| {row['setup']} | {runs / units:.3g} / {row['unit']} "
+            f"| {row['took_ns'] / units:.4g} | {row.get('undisturbed_ns', 0):.4g} "
+            f"| {parts} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure both parts and write the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.congestion_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--repeat", type=int, default=30, help="turns")
+    parser.add_argument("--connections", type=int, default=4000, help="of each run")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of bulk")
+    out = HERE / "results" / "congestion_cost.json"
+    parser.add_argument("--out", type=Path, default=out)
+    options = parser.parse_args(argv)
+    loads = [os.getloadavg()]
+    with own_cgroup() as cgroup_fd:
+        say("what the programs do")
+        counted = programs(cgroup_fd, options.connections, options.seconds)
+        say("connections per second")
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed)})
+        try:
+            compared = rates(cgroup_fd, options.repeat, options.connections)
+        finally:
+            os.sched_setaffinity(0, allowed)
+    loads.append(os.getloadavg())
+    options.out.parent.mkdir(exist_ok=True)
+    result = {
+        "schema": 1,
+        "kernel": os.uname().release,
+        "processors": os.cpu_count(),
+        "load_averages": loads,
+        "rates": compared,
+        "programs": counted,
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(report(compared, counted))
+    print(f"\nload average {loads[0][0]:.2f} before, {loads[1][0]:.2f} after")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
