@@ -6,7 +6,7 @@ too many are asked for, each comes later, so their cost has a ceiling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpftune.model import NetnsCookie, Prefix, Recheck, Tuner, Wake, Watch
 
@@ -131,9 +131,8 @@ class Agenda:
         key = (cookie, recheck.name)
         known = self._rechecks.get(key)
         if known is not None:  # the value before the first write counts
-            recheck = Recheck(
-                recheck.name, known.recheck.old, recheck.uid, recheck.comm
-            )
+            before = known.recheck
+            recheck = replace(recheck, old=before.old, old_text=before.old_text)
         self._rechecks[key] = Rechecking(cookie, recheck, now_s)
 
     def write_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
