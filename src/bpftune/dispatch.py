@@ -33,15 +33,18 @@ from bpftune.model import (
     NetnsCookie,
     NetnsGone,
     Nudge,
+    Recheck,
     Rejected,
     Request,
     Tunable,
     Tuner,
     ValueChanged,
     Yield,
+    Yielded,
 )
 from bpftune.reconcile import Reconciler
 from bpftune.records import Record
+from bpftune.settings import Settings
 from bpftune.tables import Tables
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from bpftune.entry import Entry
     from bpftune.journal import Journal
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
 
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
@@ -70,12 +74,13 @@ class Dispatcher:
         journal: Journal | None = None,
         serial: int = 0,
         learned: Learned | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
 
         With *only_netns*, a laboratory's daemon, namespaces whose name does not
         begin with it are none of its business. *journal* and *serial*: see
-        ``Ledger``.
+        ``Ledger``; *settings_file*: see ``Settings``.
         """
         self.machine = machine
         self.tuners = tuners
@@ -101,6 +106,14 @@ class Dispatcher:
             machine, self.agenda, self.tables, tell, self._is_outside, self._unreachable
         )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
+        self.settings = Settings(
+            machine,
+            tell,
+            self._is_outside,
+            self._writer_of,
+            self._let_all_know,
+            settings_file,
+        )
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._memory = machine.memory()
@@ -166,6 +179,7 @@ class Dispatcher:
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
             memory=self._memory_now(),
             learned=self.learned.known(netns),
+            admins=self.settings.admins(tuner, netns),
         )
 
     def _memory_now(self) -> Memory:
@@ -175,17 +189,26 @@ class Dispatcher:
             self._memory, self._memory_s = self.machine.memory(), now_s
         return self._memory
 
-    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
-        """Name who changed the values, where the hook saw it.
+    def _hear_writes(self) -> None:
+        """Hear what the hook on writes has said by now, before other events.
 
         It speaks before the write, so it may have spoken, but not been heard.
         """
+        for tuner, event in self._take_events():
+            if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                self._handle_one(tuner, event)
+            else:
+                self._pending.append((tuner, event))
+
+    def _writer_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
+        """Return the write to sysctl *name* that the hook saw lately, if any."""
+        self._hear_writes()
+        return self.agenda.write_of(cookie, name)
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it."""
         if events:
-            for tuner, event in self._take_events():
-                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
-                    self._handle_one(tuner, event)
-                else:
-                    self._pending.append((tuner, event))
+            self._hear_writes()
         named = []
         for event in events:
             seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
@@ -321,6 +344,12 @@ class Dispatcher:
         if owner:
             self._pending.append((owner[0], event))
 
+    def _let_all_know(self, event: Yielded) -> None:
+        """Queue *event* for the tuners that go by a setting, as the next one."""
+        for tuner in self.tuners:
+            if event.tunable.name in tuner.settings:
+                self._pending.appendleft((tuner, event))
+
     def _unreachable(self, cookie: NetnsCookie) -> None:
         """Count an event that came too late, and forget its namespace if it ended."""
         self.lost["network namespace gone"] += 1
@@ -332,6 +361,7 @@ class Dispatcher:
         self.agenda.forget(cookie)
         self.tables.forget(cookie)
         self.ledger.forget(cookie)
+        self.settings.forget(cookie)
         self.machine.sysctls.forget(cookie)
         nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
         gone = NetnsGone(cookie)
