@@ -140,9 +140,14 @@ class Agenda:
 
         The namespace is the writer's: one from there, else from elsewhere.
         """
-        known = self._rechecks.get((cookie, name)) or next(
-            (one for (_, what), one in self._rechecks.items() if what == name), None
+        known = (one for (_, what), one in self._rechecks.items() if what == name)
+        return self.write_from(cookie, name) or next(
+            (one.recheck for one in known), None
         )
+
+    def write_from(self, cookie: NetnsCookie, name: str) -> Recheck | None:
+        """Return the write to sysctl *name* from this namespace, as ``write_of``."""
+        known = self._rechecks.get((cookie, name))
         return known.recheck if known else None
 
     def due_looks(self, now_s: float) -> list[Looking]:

@@ -33,7 +33,6 @@ from bpftune.model import (
     NetnsCookie,
     NetnsGone,
     Nudge,
-    Recheck,
     Rejected,
     Request,
     Tunable,
@@ -108,9 +107,10 @@ class Dispatcher:
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
         self.settings = Settings(
             machine,
+            self.agenda,
             tell,
             self._is_outside,
-            self._writer_of,
+            self._hear_writes,
             self._let_all_know,
             settings_file,
         )
@@ -199,11 +199,6 @@ class Dispatcher:
                 self._handle_one(tuner, event)
             else:
                 self._pending.append((tuner, event))
-
-    def _writer_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
-        """Return the write to sysctl *name* that the hook saw lately, if any."""
-        self._hear_writes()
-        return self.agenda.write_of(cookie, name)
 
     def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
         """Name who changed the values, where the hook saw it."""

@@ -26,6 +26,7 @@ from bpftune.tuners.sysctl import who
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from bpftune.agenda import Agenda
     from bpftune.machine import Machine
     from bpftune.model import Recheck, Tuner
     from bpftune.settings_file import SettingsFile
@@ -91,22 +92,23 @@ class Settings:
     def __init__(
         self,
         machine: Machine,
+        agenda: Agenda,
         tell: Callable[[Record], None],
         is_outside: Callable[[NetnsCookie], bool],
-        writer_of: Callable[[NetnsCookie, str], Recheck | None],
+        hear_writes: Callable[[], None],
         let_know: Callable[[Yielded], None],
         file: SettingsFile | None = None,
     ) -> None:
         """Read through *machine*; *let_know* tuners what is the admin's by now.
 
-        Namespaces that are *is_outside* are not compared. *writer_of* returns the
-        write under way in a namespace to a sysctl of that name. *file* keeps what
-        has to outlive the daemon.
+        Namespaces that are *is_outside* are not compared. *hear_writes* puts on the
+        *agenda* what the hook saw by now. *file* keeps what has to outlive the daemon.
         """
         self._machine = machine
         self._tell = tell
         self._is_outside = is_outside
-        self._writer_of = writer_of
+        self._agenda = agenda
+        self._hear_writes = hear_writes
         self._let_know = let_know
         self._file = file
         self._known: dict[NetnsCookie, dict[str, Setting]] = {}
@@ -170,21 +172,26 @@ class Settings:
         tuner: Tuner,
         netns: Netns,
         name: str,
-        old_text: str | None = None,
+        write: Recheck | None = None,
     ) -> None:
-        """Get to know a setting; *old_text* is what was there before a write."""
+        """Get to know a setting, as it was before the *write* from there, if any."""
         try:
             now = self._machine.sysctls.read_text(netns.cookie, name)
         except SysctlError as error:
             if error.errno != errno.ENOENT:
                 self._tell(Record("degraded", str(error), tuner.name, name, netns))
             return
-        text = now if old_text is None else old_text
+        if write is None:
+            self._hear_writes()
+            write = self._agenda.write_from(netns.cookie, name)
+        before = None if write is None else write.old_text
+        text = now if before is None else before
         mine[name] = setting = Setting(netns, name, tuner.name, text)
         line = self._machine.admins_values.get(name)
         if line is not None and netns.cookie == self._machine.namespaces.host.cookie:
             why = f"{line.file} line {line.line} sets it"
             self._hand_over(setting, now, why, by_file=True)
+        self._compare(setting, write)
 
     # --- what others set ---------------------------------------------------------
 
@@ -208,7 +215,9 @@ class Settings:
             if not counted:
                 self._note(setting)
             return
-        write = write or self._writer_of(cookie, name)
+        if write is None:
+            self._hear_writes()
+            write = self._agenda.write_of(cookie, name)
         uid, comm = (None, b"") if write is None else (write.uid, write.comm)
         why = who(printable(now), uid, comm)
         self._hand_over(setting, now, why, uid=uid, comm=comm)
@@ -229,7 +238,7 @@ class Settings:
             raise NetnsGoneError(f"network namespace #{cookie} is gone")
         mine = self._of(cookie)
         if mine is not None and write.name not in mine:
-            self._meet(mine, tuner, netns, write.name, write.old_text)
+            self._meet(mine, tuner, netns, write.name, write)
         latest = list(self._known.values())[-LOOKED_AT:]
         known = (one[write.name] for one in reversed(latest) if write.name in one)
         self._compare_all(known, write)
