@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bpftune.journal import Journal
     from bpftune.learned import Learned
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -64,6 +65,7 @@ class Daemon(Dispatcher):
         learned: Learned | None = None,
         learned_path: Path | None = None,
         state_dir: Path | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
 
@@ -81,6 +83,7 @@ class Daemon(Dispatcher):
             journal=journal,
             serial=max(serial, self._earlier.serial),
             learned=learned,
+            settings_file=settings_file,
         )
         self._learned_path = learned_path
         self._memories = Memories(
@@ -96,6 +99,7 @@ class Daemon(Dispatcher):
         adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
         adoption.adopt(self._earlier, self.tuners)
         self._earlier = Replayed()
+        self.settings.restore()
         for tuner in list(self.tuners):
             self._memories.restore(tuner)
         for tuner in list(self.tuners):
@@ -154,6 +158,7 @@ class Daemon(Dispatcher):
 
     def _recheck(self, cookie: NetnsCookie, recheck: Recheck) -> None:
         try:
+            self.settings.after_write(self.tuners, cookie, recheck)
             changed = self.reconciler.after_write(self.tuners, cookie, recheck)
         except NetnsGoneError:
             self.agenda.settled(cookie, recheck.name)
@@ -181,6 +186,7 @@ class Daemon(Dispatcher):
 
     def _each_minute(self) -> None:
         self._forget_ended()
+        self.settings.each_minute()
         self._handle_changes(self._attributed(self.reconciler.some()))
         self.carrier.settle_doubts()
         self.tell_losses()

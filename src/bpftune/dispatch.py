@@ -35,10 +35,12 @@ from bpftune.model import (
     Tuner,
     ValueChanged,
     Yield,
+    Yielded,
 )
 from bpftune.perform import Performer
 from bpftune.reconcile import Reconciler
 from bpftune.records import Record
+from bpftune.settings import Settings
 from bpftune.tables import Tables
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from bpftune.entry import Entry
     from bpftune.journal import Journal
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
 
 T = TypeVar("T")
 
@@ -69,12 +72,13 @@ class Dispatcher:
         journal: Journal | None = None,
         serial: int = 0,
         learned: Learned | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
 
         With *only_netns*, a laboratory's daemon, namespaces whose name does not
         begin with it are none of its business. *journal* and *serial*: see
-        ``Ledger``.
+        ``Ledger``; *settings_file*: see ``Settings``.
         """
         self.machine = machine
         self.tuners = tuners
@@ -104,6 +108,15 @@ class Dispatcher:
             self.ledger, self.learned, self.carrier, arranger, self._hand_over
         )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
+        self.settings = Settings(
+            machine,
+            self.agenda,
+            tell,
+            self._is_outside,
+            self._hear_writes,
+            self._let_all_know,
+            settings_file,
+        )
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._memory = machine.memory()
@@ -170,6 +183,7 @@ class Dispatcher:
             memory=self._memory_now(),
             learned=self.learned.known(netns),
             trials=self.ledger.trials(cookie),
+            admins=self.settings.admins(tuner, netns),
         )
 
     def _memory_now(self) -> Memory:
@@ -179,17 +193,21 @@ class Dispatcher:
             self._memory, self._memory_s = self.machine.memory(), now_s
         return self._memory
 
-    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
-        """Name who changed the values, where the hook saw it.
+    def _hear_writes(self) -> None:
+        """Hear what the hook on writes has said by now, before other events.
 
         It speaks before the write, so it may have spoken, but not been heard.
         """
+        for tuner, event in self._take_events():
+            if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                self._handle_one(tuner, event)
+            else:
+                self._pending.append((tuner, event))
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it."""
         if events:
-            for tuner, event in self._take_events():
-                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
-                    self._handle_one(tuner, event)
-                else:
-                    self._pending.append((tuner, event))
+            self._hear_writes()
         named = []
         for event in events:
             seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
@@ -291,6 +309,12 @@ class Dispatcher:
         if owner:
             self._pending.append((owner[0], event))
 
+    def _let_all_know(self, event: Yielded) -> None:
+        """Queue *event* for the tuners that go by a setting, as the next one."""
+        for tuner in self.tuners:
+            if event.tunable.name in tuner.settings:
+                self._pending.appendleft((tuner, event))
+
     def _unreachable(self, cookie: NetnsCookie) -> None:
         """Count an event that came too late, and forget its namespace if it ended."""
         self.lost["network namespace gone"] += 1
@@ -302,6 +326,7 @@ class Dispatcher:
         self.agenda.forget(cookie)
         self.tables.forget(cookie)
         self.ledger.forget(cookie)
+        self.settings.forget(cookie)
         self.machine.sysctls.forget(cookie)
         nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
         gone = NetnsGone(cookie)

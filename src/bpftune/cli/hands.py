@@ -40,10 +40,10 @@ def adopt(*, tunable: str, netns: str | None, json: bool = False) -> int:
         say_json(answer)
         return ExitCode.OK
     for one in answer["tunables"]:
-        say(
-            f"{one['tunable']} ({where(one['netns'])}) is bpftune's to tune again, "
-            f"from {whole(one['expected'])} on."
-        )
+        # One that is words has no numbers.
+        start = f", from {whole(one['expected'])} on" if one["expected"] else ""
+        place = where(one["netns"])
+        say(f"{one['tunable']} ({place}) is bpftune's to tune again{start}.")
     if not answer["tunables"]:
         say(f"{tunable} was bpftune's to tune already.")
     return ExitCode.OK

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bpftune import pauses
 from bpftune.control.errors import answered
 from bpftune.control.framing import STANDARD, CallError
-from bpftune.control.view import is_called, rows_shape, rows_words, step_shape
+from bpftune.control.view import (
+    is_called,
+    rows_shape,
+    rows_words,
+    setting_shape,
+    step_shape,
+)
 from bpftune.kernel.errors import KernelError
 from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable
 from bpftune.records import Record, as_json
@@ -277,7 +284,12 @@ class Changing:
             and entry.yielded
             and cookie in (None, entry.netns.cookie)
         ]
-        if not theirs:
+        words_of_theirs = [
+            setting
+            for setting in daemon.settings.theirs()
+            if setting.name == tunable and cookie in (None, setting.netns.cookie)
+        ]
+        if not theirs and not words_of_theirs:
             raise answered("NoSuch", f"{printable(tunable)} that is the admin's")
         adopted = []
         for entry in theirs:
@@ -287,6 +299,11 @@ class Changing:
                 continue  # a namespace that is gone is noticed elsewhere
             daemon.carrier.adopt(entry, now)
             adopted.append(self._looks.shape(entry))
+            yield None
+        for setting in words_of_theirs:
+            with suppress(KernelError):
+                daemon.settings.adopt(setting)
+                adopted.append(setting_shape(setting))
             yield None
         if not adopted:
             raise answered("NoSuch", f"{printable(tunable)} in a namespace that lives")

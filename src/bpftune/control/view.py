@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bpftune.ledger import Entry
     from bpftune.model import Netns, Tuner
     from bpftune.rollback import Step
+    from bpftune.settings import Setting
 
 Shape = dict[str, object]
 
@@ -52,6 +53,22 @@ def tunable_shape(entry: Entry, *, paused: bool, undo: str | None) -> Shape:
         "change": entry.change_id,
         "changes": entry.changes,
         "undo": one_line(undo) if undo is not None else None,
+    }
+
+
+def setting_shape(setting: Setting) -> Shape:
+    """Return ``type Tunable`` for a sysctl that is words: it has no numbers."""
+    return {
+        "tunable": setting.name,
+        "tuner": setting.tuner,
+        "netns": netns_shape(setting.netns),
+        "state": "yielded" if setting.why else "found",
+        "found": [],
+        "expected": [],
+        "settled": [],
+        "change": None,
+        "changes": 0,
+        "undo": None,
     }
 
 
