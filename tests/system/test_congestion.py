@@ -15,6 +15,7 @@ from bpftune.lab.link import EmulatedLink
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Flows, Transfers
 from bpftune.lab.triples import RMEM, WMEM
+from bpftune.tuners.congestion.offer import DEFAULT
 
 pytestmark = pytest.mark.skipif(
     "bbr" not in AVAILABLE.read_text().split(), reason="this kernel has no bbr now"
@@ -79,7 +80,7 @@ def since(flows: Flows, begun_s: float) -> list[str]:
     ]
 
 
-def test_what_is_better_is_found_and_outlives_the_daemon(
+def test_what_is_better_is_found_kept_and_left_to_the_admin(
     lab: Lab, path: EmulatedLink, begin: Callable[[], Bpftune], tmp_path: Path
 ) -> None:
     first = begin()
@@ -107,3 +108,13 @@ def test_what_is_better_is_found_and_outlives_the_daemon(
     assert flows.sender is not None
     used = since(flows, begun_s)
     assert used.index("bbr") <= 4, used
+
+    sender = path.ends[0].namespace
+    sender.set_sysctl(DEFAULT, "reno")
+    wait(flows, second, lambda: bool(told(second, "yielded")))
+    record = told(second, "yielded")[0]
+    assert record["tunable"] == DEFAULT
+    assert record["netns"]["name"] == sender.name
+    yielded_s = time.monotonic()
+    wait(flows, second, lambda: len(since(flows, yielded_s)) >= 3)
+    assert set(since(flows, yielded_s)) == {"reno"}, "the admin's, for all"
