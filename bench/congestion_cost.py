@@ -8,7 +8,7 @@ them there and back (first and last, second and last but one ...), so that what
 drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
 statistics of the programs: runs and time, per connection and per MB of bulk.
 
-    python -m bench.congestion_cost [--repeat N] [--connections N] [--out FILE]
+    python -m bench.congestion_cost [--rounds N] [--connections N] [--out FILE]
 
 The programs are attached to a control group of this process only. That for the end
 of connections runs for the whole machine, whoever else connects there. In the
@@ -54,6 +54,7 @@ from bpftune.tuners.tcp_buffer import tuner as tcp_buffer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bpftune.kernel.bpf import BpfObject
     from bpftune.lab.link import Link
     from bpftune.model import Tuner
 
@@ -62,7 +63,9 @@ FOUND, ARM = "reno", "cubic"
 CHUNK = 50
 """Connections between two looks at the kernel's statistics."""
 
-WARM_UP = 300
+COUNTED = 4000
+WARM_UP = 10
+TURNS = 10
 
 
 class Setup(NamedTuple):
@@ -106,30 +109,51 @@ def own_cgroup() -> Iterator[int]:
         group.rmdir()
 
 
-@contextmanager
-def attached(setup: Setup, cgroup_fd: int, link: Link) -> Iterator[None]:
-    """Attach the programs of *setup*, with what is decided for both ends."""
-    with Loader() as loader:
-        for tuner in setup.tuners:
+class Programs:
+    """The programs of some tuners, loaded, which come and go."""
+
+    def __init__(self, loader: Loader, tuners: tuple[Tuner, ...], fd: int) -> None:
+        """Load them; those for control groups are for the one open at *fd*."""
+        self._fd = fd
+        self._attached: list[tuple[BpfObject, str, str]] = []
+        for tuner in tuners:
             path, constants = tuner.bpf_object, {"tick_ns": tick_ns()}
             if path is None:
                 raise SystemExit(f"{tuner.name} has no programs")
-            verdicts = loader.add(tuner, path, tuner.events, constants, cgroup_fd)
-            refused = [one for one in verdicts if not one.works]
-            if refused:
-                raise SystemExit(f"the kernel refused programs: {refused}")
-        if setup.decided:
-            table = BpfMap[Any, Any](
+            for one in loader.add(tuner, path, tuner.events, constants, fd):
+                if not one.works:
+                    raise SystemExit(f"the kernel refused {one}")
+            opened = loader.object(tuner)
+            for name, section in opened.programs:
+                # Of sockops, the first calls the others.
+                chained = section == "sockops" and tuner is not tuners[0]
+                if not chained and not section.startswith("iter/"):
+                    self._attached.append((opened, name, section))
+        if congestion in tuners:
+            self._table = BpfMap[PathKey, Assignment](
                 loader.object(congestion), ASSIGNMENTS.name, PathKey, Assignment
             )
-            address = socket.inet_aton(link.ends[0].ipv4)[:3].ljust(16, b"\0")
-            for end in link.ends:
-                key = PathKey(
-                    NetnsCookie(end.namespace.cookie),
-                    Prefix(socket.AF_INET, 24, address),
-                )
-                table.put(key, setup.decided)
-        yield
+
+    def detach(self) -> None:
+        """Detach them; loading attached them."""
+        for opened, name, _ in self._attached:
+            opened.detach(name)
+
+    def attach(self) -> None:
+        """Attach them again."""
+        for opened, name, section in self._attached:
+            opened.attach(name, self._fd if section == "sockops" else -1)
+
+    def decide(self, decided: Assignment | None, link: Link) -> None:
+        """Have this in force for what goes over *link*, both ways, or nothing."""
+        address = socket.inet_aton(link.ends[0].ipv4)[:3].ljust(16, b"\0")
+        for end in link.ends:
+            cookie = NetnsCookie(end.namespace.cookie)
+            key = PathKey(cookie, Prefix(socket.AF_INET, 24, address))
+            if decided:
+                self._table.put(key, decided)
+            else:
+                self._table.remove(key)
 
 
 def fastest_quarter(took: list[float]) -> float:
@@ -178,26 +202,74 @@ def make_link(lab: Lab) -> Link:
 # --- how many connections a second -------------------------------------------
 
 
-def one_turn(cgroup_fd: int, count: int) -> dict[str, float]:
-    """Return connections per second with each setup, there and back."""
-    logs: dict[str, list[float]] = {one.name: [] for one in SETUPS}
-    # Connections wait in TIME-WAIT for a minute: those of other turns are gone.
+@contextmanager
+def in_force(
+    setup: Setup, loaded: dict[tuple[Tuner, ...], Programs], link: Link
+) -> Iterator[None]:
+    """Attach the programs of *setup*, with what it has decided."""
+    programs = loaded.get(setup.tuners)
+    if not programs:
+        yield
+        return
+    programs.attach()
+    try:
+        if setup.decided:
+            programs.decide(setup.decided, link)
+        yield
+        if setup.decided:
+            programs.decide(None, link)
+    finally:
+        programs.detach()
+
+
+def one_round(
+    loaded: dict[tuple[Tuner, ...], Programs], turns: int, count: int
+) -> list[dict[str, float]]:
+    """Return connections per second with each setup, for each turn there and back."""
+    found = []
+    # Connections wait in TIME-WAIT for a minute: those of other rounds are gone.
     with Lab() as lab:
         link = make_link(lab)
-        for setup in (*SETUPS, *reversed(SETUPS)):
-            with attached(setup, cgroup_fd, link), connector(link) as connect:
-                took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
-            logs[setup.name].append(-math.log(took_s))
-    return {name: math.exp(statistics.fmean(one)) for name, one in logs.items()}
+        with connector(link) as connect:
+            for _ in range(turns):
+                logs: dict[str, list[float]] = {one.name: [] for one in SETUPS}
+                for setup in (*SETUPS, *reversed(SETUPS)):
+                    with in_force(setup, loaded, link):
+                        took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
+                    logs[setup.name].append(-math.log(took_s))
+                found.append(
+                    {
+                        name: math.exp(statistics.fmean(one))
+                        for name, one in logs.items()
+                    }
+                )
+    return found
 
 
-def rates(cgroup_fd: int, repeat: int, count: int) -> list[Row]:
+def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
     """Return a row for each setup: how its rate compares with others in its turn."""
-    turns = []
-    for number in range(repeat):
-        turns.append(one_turn(cgroup_fd, count))
-        seen = ", ".join(f"{name} {rate:.0f}" for name, rate in turns[-1].items())
-        say(f"  {number + 1} of {repeat}: {seen}")
+    turns: list[dict[str, float]] = []
+    with Loader() as first, Loader() as second:
+        loaded = {
+            one.tuners: Programs(loader, one.tuners, cgroup_fd)
+            for one, loader in ((BUFFER, first), (SETUPS[-1], second))
+        }
+        for programs in loaded.values():
+            programs.detach()
+        for number in range(rounds):
+            turns += one_round(loaded, TURNS, count)
+            rows = compared(turns)
+            seen = ", ".join(
+                f"{row['kind']} {row['ratio']:.4f}"
+                for row in rows
+                if row["than"] == NONE.name
+            )
+            say(f"  {number + 1} of {rounds}: {seen}")
+    return rows
+
+
+def compared(turns: list[dict[str, float]]) -> list[Row]:
+    """Return how each setup's rates compare with those of the two to compare with."""
     rows = []
     for setup in SETUPS:
         mine = [one[setup.name] for one in turns]
@@ -256,7 +328,10 @@ def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
     for setup in SETUPS[1:]:
         with Lab() as lab, ExitStack() as stack:
             link = make_link(lab)
-            stack.enter_context(attached(setup, cgroup_fd, link))
+            loader = stack.enter_context(Loader())
+            loaded = Programs(loader, setup.tuners, cgroup_fd)
+            if setup.decided:
+                loaded.decide(setup.decided, link)
             stack.enter_context(bpf_statistics())
             rows.append({"setup": setup.name} | counted_connections(link, count))
             before = program_counts(os.getpid())
@@ -272,7 +347,7 @@ def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
 # --- the report --------------------------------------------------------------
 
 
-def report(compared: list[Row], counted: list[Row]) -> str:
+def report(ratios: list[Row], counted: list[Row]) -> str:
     """Return both tables."""
     lines = ["| programs | a second | rate, to that with | ± 2 s.e. | least, most |"]
     lines += ["|---|---|---|---|---|"]
@@ -280,12 +355,12 @@ def report(compared: list[Row], counted: list[Row]) -> str:
         f"| {row['kind']} | {row['connections_per_s']:.0f} "
         f"| {row['ratio']:.4f} {row['than']} | {row['low']:.4f} to {row['high']:.4f} "
         f"| {row['least']:.3f}, {row['most']:.3f} |"
-        for row in compared
+        for row in ratios
         if row["kind"] not in {NONE.name, row["than"]}
     ]
     lines += [
         "",
-        "| programs | runs | ns a run | ns | of which |",
+        "| programs | runs | ns | undisturbed | of which |",
         "|---|---|---|---|---|",
     ]
     for row in counted:
@@ -297,7 +372,8 @@ def report(compared: list[Row], counted: list[Row]) -> str:
         )
         lines.append(
             f"| {row['setup']} | {runs / units:.3g} / {row['unit']} "
-            f"| {row['took_ns'] / units:.4g} | {row.get('undisturbed_ns', 0):.4g} "
+            f"| {row['took_ns'] / units:.0f} "
+            f"| {row.get('undisturbed_ns', math.nan):.0f} "
             f"| {parts} |"
         )
     return "\n".join(lines)
@@ -310,8 +386,8 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--repeat", type=int, default=30, help="turns")
-    parser.add_argument("--connections", type=int, default=4000, help="of each run")
+    parser.add_argument("--rounds", type=int, default=10, help=f"of {TURNS} turns")
+    parser.add_argument("--connections", type=int, default=100, help="of each run")
     parser.add_argument("--seconds", type=float, default=3.0, help="of bulk")
     out = HERE / "results" / "congestion_cost.json"
     parser.add_argument("--out", type=Path, default=out)
@@ -319,12 +395,12 @@ def main(argv: list[str] | None = None) -> int:
     loads = [os.getloadavg()]
     with own_cgroup() as cgroup_fd:
         say("what the programs do")
-        counted = programs(cgroup_fd, options.connections, options.seconds)
+        counted = programs(cgroup_fd, COUNTED, options.seconds)
         say("connections per second")
         allowed = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {max(allowed)})
         try:
-            compared = rates(cgroup_fd, options.repeat, options.connections)
+            ratios = rates(cgroup_fd, options.rounds, options.connections)
         finally:
             os.sched_setaffinity(0, allowed)
     loads.append(os.getloadavg())
@@ -334,11 +410,11 @@ def main(argv: list[str] | None = None) -> int:
         "kernel": os.uname().release,
         "processors": os.cpu_count(),
         "load_averages": loads,
-        "rates": compared,
+        "rates": ratios,
         "programs": counted,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(report(compared, counted))
+    print(report(ratios, counted))
     print(f"\nload average {loads[0][0]:.2f} before, {loads[1][0]:.2f} after")
     return 0
 
