@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cli.served import Served
+from tests.unit.cli.served import TUNABLE, Served
 
 from bpftune.cli import main
 
@@ -43,6 +43,10 @@ def test_adopt_says_from_which_value_on(
     assert "4096 16384 8388608" in capsys.readouterr().out
     given = {"tunable": "net.ipv4.tcp_wmem", "netns": "host"}
     assert daemon.asked[0]["parameters"] == given
+    words = {**TUNABLE, "tunable": "a.b", "expected": []}
+    daemon.answers["Adopt"] = {"parameters": {"tunables": [words]}}
+    assert main(["adopt", "a.b"]) == 0
+    assert capsys.readouterr().out == "a.b (host) is bpftune's to tune again.\n"
     daemon.answers["Adopt"] = {"parameters": {"tunables": []}}
     assert main(["adopt", "net.ipv4.tcp_wmem"]) == 0
     assert "was bpftune's to tune already" in capsys.readouterr().out
