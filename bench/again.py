@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.network import Lab
-from bpftune.lab.run import set_up
 from bpftune.lab.scenario import MIB, Scenario, override
 from bpftune.lab.scenarios import find
+from bpftune.lab.topology import set_up
 from bpftune.lab.triples import RMEM, WMEM, Watched, set_triple
 
 if TYPE_CHECKING:
@@ -95,11 +95,12 @@ def run(scenario: Scenario) -> list[Settled]:
         tempfile.TemporaryDirectory(prefix="bpftune-again-") as directory,
         Lab() as lab,
     ):
-        sender, receiver, link, _ = set_up(lab, scenario)
+        net = set_up(lab, scenario)
+        ends = net.sender, net.receiver, net.link
         for _ in range(TIMES):
-            found.append(once(lab, scenario, (sender, receiver, link), Path(directory)))
+            found.append(once(lab, scenario, ends, Path(directory)))
             print(line(len(found), found[-1]), flush=True)
-        link.close()
+        net.path.close()
     return found
 
 

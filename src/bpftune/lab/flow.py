@@ -23,6 +23,9 @@ CONNECT_S = 10.0
 CHUNK = memoryview(bytes(1 << 17))
 CHUNKS_AT_ONCE = 16
 NEVER_S = float("inf")
+LOOK_S = 0.1
+"""How often a transfer is looked at."""
+
 REPORTED = (
     "ca_state", "rtt_us", "min_rtt_us", "cwnd", "unacked", "notsent_bytes",
     "snd_wnd_bytes", "bytes_acked", "busy_us", "rwnd_limited_us",
@@ -216,7 +219,7 @@ class RequestFlow(Flow):
 
 
 class TransferFlow(Flow):
-    """Short transfers, each on a connection of its own.
+    """Transfers, each on a connection of its own.
 
     Each is timed from before it connects until the peer, who has read all,
     closes.
@@ -225,17 +228,20 @@ class TransferFlow(Flow):
     def __init__(self, number: int, plan: Record) -> None:
         """Begin to connect for the first transfer."""
         self.latencies_s: list[float] = []
+        self.transfers: list[Record] = []
         super().__init__(number, plan)
 
     def connect(self) -> None:
         """Begin to connect, and a transfer with that."""
         self.began_s = time.monotonic()
+        self.seen_bytes = self.srtt_us_bytes = 0
+        self.congestion_control = ""
         super().connect()
 
-    def begin(self, now_s: float) -> None:  # noqa: ARG002 - its end is the peer's
+    def begin(self, now_s: float) -> None:
         """Have something to send."""
         self.left_bytes = self.plan["transfer_bytes"]
-        self.due_s = NEVER_S
+        self.due_s = now_s + LOOK_S
 
     def wants(self) -> int:
         """Return the poll events it waits for."""
@@ -254,21 +260,57 @@ class TransferFlow(Flow):
         self.completed(time.monotonic())
 
     def completed(self, now_s: float) -> None:
-        """Take note of how long it took; the next follows."""
+        """Take note of how it went; the next follows."""
         self.latencies_s.append(round(now_s - self.began_s, 6))
         self.end()
+        self.note(self.latencies_s[-1])
         self.due_s = now_s + self.plan["think_s"]
         if not self.plan["think_s"]:
             self.connect()
 
-    def time_came(self, _now_s: float) -> None:
-        """Begin the next transfer."""
-        self.connect()
+    def time_came(self, now_s: float) -> None:
+        """Look at a transfer that takes its time, or begin the next."""
+        if self.stage is Stage.OPEN:
+            self.learn()
+            self.due_s = now_s + LOOK_S
+        else:
+            self.connect()
+
+    def learn(self) -> None:
+        """Take note of what TCP knows, and of the round trip of what was acked since.
+
+        The socket of a transfer that is over still knows all.
+        """
+        super().learn()
+        if self.stage is Stage.OPEN:
+            acked_bytes = self.known["bytes_acked"]
+            self.srtt_us_bytes += self.known["rtt_us"] * (acked_bytes - self.seen_bytes)
+            self.seen_bytes = acked_bytes
+            name = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+            self.congestion_control = name.rstrip(b"\0").decode()
+
+    def note(self, took_s: float) -> None:
+        """Note what became of the transfer that ended."""
+        known = self.known
+        self.transfers.append(
+            {
+                "flow": self.number,
+                "began_s": self.began_s,
+                "took_s": took_s,
+                "bytes": self.plan["transfer_bytes"],
+                "segments": known["data_segments_out"],
+                "retransmitted": known["retransmitted_segments"],
+                "srtt_s": round(self.srtt_us_bytes / max(1, self.seen_bytes) / 1e6, 6),
+                "min_rtt_s": known["min_rtt_us"] / 1e6,
+                "congestion_control": self.congestion_control,
+            }
+        )
 
     def report(self) -> Record:
-        """Return what TCP knows, and how long each transfer since then took."""
+        """Return what TCP knows, and which transfers ended since the last report."""
         taken_s, self.latencies_s = self.latencies_s, []
-        return {**super().report(), "latencies_s": taken_s}
+        transfers, self.transfers = self.transfers, []
+        return {**super().report(), "latencies_s": taken_s, "transfers": transfers}
 
 
 class DownloadFlow(TransferFlow):
@@ -299,6 +341,9 @@ class DownloadFlow(TransferFlow):
         except BlockingIOError:
             return
         self.completed(time.monotonic())
+
+    def note(self, took_s: float) -> None:
+        """Note nothing: the socket that sends is the other end's."""
 
 
 KINDS = {

@@ -5,30 +5,30 @@ from __future__ import annotations
 import statistics
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.contender import contender
 from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
+from bpftune.lab.topology import set_up
 from bpftune.lab.traffic import Bulk, Requests, Transfers
-from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple
+from bpftune.lab.triples import RMEM, WMEM, Watched, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
-    from bpftune.lab.namespaces import Namespace
     from bpftune.lab.scenario import Scenario
+    from bpftune.lab.topology import Net
     from bpftune.lab.traffic import Flows
 
     Progress = Callable[[float, float], None]
 
 LOOK_S = 0.25
 STEADY_S = 15.0
-CONTENT_RATE_BITS_PER_S = 50_000_000
-CONTENT_RTT_NS = 20_000_000
+FOREIGN_CONTROL = "cubic"
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class Result:
     sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
     looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
     the latencies are those of transfers where these are the traffic, and
-    ``connections`` are those that ended, see ``Flows``. ``late_s`` is how
-    late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
-    below the RTT, or near 1, the machine was too slow for this scenario.
+    ``connections`` and ``transfers`` are those that ended, see ``Flows``. ``beside``
+    has the same of other traffic, by what it is. ``began_s`` is when the traffic
+    began, on the clock of ``lab_monotonic_s`` in the records. ``late_s`` is how late
+    the emulator was at worst and ``emulator_busy`` its share of a CPU: not far below
+    the RTT, or near 1, the machine was too slow for this scenario.
     """
 
     scenario: str
@@ -63,6 +65,9 @@ class Result:
     values: list[Record]
     writes: dict[str, int]
     connections: list[Record]
+    transfers: list[Record]
+    beside: dict[str, Record]
+    began_s: float
     dropped_share: float | None
     late_s: float | None
     emulator_busy: float | None
@@ -85,48 +90,6 @@ class Result:
         return {"schema": 1, **asdict(self)}
 
 
-def set_up(
-    lab: Lab, scenario: Scenario
-) -> tuple[Namespace, Namespace, Link, EmulatedLink | None]:
-    """Make the namespaces and links; return sender, receiver, link, content link."""
-    sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
-    receivers = [receiver]
-    link: Link
-    if scenario.rate_bits_per_s is None:
-        link = lab.veth(sender, receiver)
-    else:
-        link = lab.emulated_link(
-            sender,
-            receiver,
-            rate_bits_per_s=scenario.rate_bits_per_s,
-            rtt_ns=scenario.rtt_ns,
-            queue_bytes=scenario.queue_bytes,
-            loss=scenario.loss,
-        )
-    content = None
-    if scenario.content_flows:
-        receivers.append(lab.namespace("content"))
-        content = lab.emulated_link(
-            sender,
-            receivers[-1],
-            rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
-            rtt_ns=CONTENT_RTT_NS,
-        )
-    wmem = scenario.wmem_initial_bytes, scenario.wmem_max_bytes
-    rmem = scenario.rmem_initial_bytes, scenario.rmem_max_bytes
-    set_triple(sender, WMEM, *wmem)
-    for namespace in receivers:
-        set_triple(namespace, RMEM, *rmem)
-    if scenario.traffic in {"transfers", "downloads"}:
-        # Else the ports that ended transfers hold for a minute run out.
-        for namespace in (sender, receiver):
-            namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
-    if scenario.congestion_control:
-        for namespace in (sender, *receivers):
-            namespace.set_congestion_control(scenario.congestion_control)
-    return sender, receiver, link, content
-
-
 def run_scenario(
     scenario: Scenario,
     tuner: str = "none",
@@ -139,35 +102,39 @@ def run_scenario(
     Everything made is gone on return. Raises LabError where something fails,
     with what and why.
     """
-    tested = contender(tuner)
+    tested = contender(tuner, scenario.hurry)
     with Lab(seed) as lab, ExitStack() as stack:
-        sender, receiver, link, content_link = set_up(lab, scenario)
-        watched = [Watched("sender", sender, WMEM), Watched("receiver", receiver, RMEM)]
+        net = set_up(lab, scenario)
+        watched = [
+            Watched("sender", net.sender, WMEM),
+            Watched("receiver", net.receiver, RMEM),
+        ]
         for one in watched:
             stack.callback(one.close)
             one.look()
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
-            tested.start(sender, receiver)
-        flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
+            tested.start(net.sender, net.receiver)
+        flows = lab.traffic(net.link, scenario.make_traffic(), scenario.family)
         content = None
-        if content_link is not None:
+        if net.content is not None:
             beside = Bulk(flows=scenario.content_flows)
-            content = lab.traffic(content_link, beside, scenario.family)
+            content = lab.traffic(net.content, beside, scenario.family)
+        others = _others(lab, scenario, net)
         end_s = flows.started_s + scenario.seconds
         if scenario.tuner_after_s:
             late_s = flows.started_s + scenario.tuner_after_s
             _watch(min(late_s, end_s), tested, flows, watched, progress)
-            tested.start(sender, receiver)
+            tested.start(net.sender, net.receiver)
         _watch(end_s, tested, flows, watched, progress)
         cost = tested.cost()
         tested.stop()
         for one in watched:
             one.look()
-        flows.stop()
-        if content is not None:
-            content.stop()
-        link.close()
+        for running in (flows, content, *others.values()):
+            if running is not None:
+                running.stop()
+        net.path.close()
     steady_s = min(STEADY_S, scenario.seconds / 2)
     return Result(
         scenario=scenario.name,
@@ -178,12 +145,31 @@ def run_scenario(
         connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
+        beside={what: _beside(other, steady_s) for what, other in others.items()},
+        began_s=flows.started_s,
         tuner_cost=cost,
         records=tested.records,
         **_goodput(flows, steady_s),
         **_sender(flows, steady_s),
-        **_emulator(link),
+        **_emulator(net.path),
     )
+
+
+def _others(lab: Lab, scenario: Scenario, net: Net) -> dict[str, Flows]:
+    """Start the traffic beside, by what it is."""
+    others: dict[str, Flows] = {}
+    if scenario.foreign_flows:
+        foreign = replace(
+            scenario.make_traffic(),
+            flows=scenario.foreign_flows,
+            congestion_control=FOREIGN_CONTROL,
+        )
+        others["foreign"] = lab.traffic(net.link, foreign, scenario.family)
+    return others
+
+
+def _beside(flows: Flows, steady_s: float) -> Record:
+    return {**_goodput(flows, steady_s), **_sender(flows, steady_s)}
 
 
 def _watch(
@@ -228,6 +214,7 @@ def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
         "retransmitted_share": again / sent if sent else 0.0,
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
+        "transfers": flows.transfers(),
         **_completed(flows, steady, steady_s),
     }
 

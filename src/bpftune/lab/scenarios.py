@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bpftune.lab.scenario import KIB, MIB, ROOMY_BYTES, Scenario, ScenarioError
 
 MS = 1_000_000
 MBIT = 1_000_000
+MB = 1_000_000
 NOBODY = 65534
 """A user and a group without privileges, known to the kernel by this number."""
+
+LONG: dict[str, Any] = {
+    "traffic": "transfers",
+    "rate_bits_per_s": 100 * MBIT,
+    "rtt_ns": 40 * MS,
+    "wmem_max_bytes": ROOMY_BYTES,
+}
+"""Where congestion control matters, and buffers do not."""
 
 SCENARIOS = (
     Scenario(
@@ -223,6 +234,47 @@ SCENARIOS = (
         rmem_initial_bytes=16 * KIB,
         transfer_bytes=150_000,
         seconds=150.0,
+    ),
+    Scenario(
+        name="lossy-long",
+        summary="40 MB at a time over 100 Mbit/s and 40 ms that lose 0.1 % at random",
+        loss=0.001,
+        transfer_bytes=40 * MB,
+        seconds=900.0,
+        **LONG,
+    ),
+    Scenario(
+        name="lossier",
+        summary="10 MB at a time, and the same path loses 1 %",
+        loss=0.01,
+        transfer_bytes=10 * MB,
+        seconds=900.0,
+        **LONG,
+    ),
+    Scenario(
+        name="lossy-short",
+        summary="100 kB at a time, and the same path loses 0.1 %",
+        loss=0.001,
+        transfer_bytes=100_000,
+        seconds=300.0,
+        **LONG,
+    ),
+    Scenario(
+        name="bufferbloat",
+        summary="10 MB at a time over 50 Mbit/s and 20 ms with a buffer of 8 BDP",
+        queue_bdp=8.0,
+        transfer_bytes=10 * MB,
+        seconds=300.0,
+        **LONG | {"rate_bits_per_s": 50 * MBIT, "rtt_ns": 20 * MS},
+    ),
+    Scenario(
+        name="shallow-shared",
+        summary="four users share 100 Mbit/s and 40 ms with a buffer of 0.25 BDP",
+        queue_bdp=0.25,
+        flows=4,
+        transfer_bytes=10 * MB,
+        seconds=3600.0,
+        **LONG,
     ),
     Scenario(
         name="healthy-bulk",

@@ -66,7 +66,7 @@ class Requests(Traffic):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfers(Traffic):
-    """Short transfers, each on a connection of its own.
+    """Transfers, each on a connection of its own.
 
     Each flow connects, sends *transfer_bytes* and waits for the end of a receiver
     that has read all; its next transfer follows *think_s* after that.
@@ -147,6 +147,25 @@ class Flows:
                 "bytes": one["bytes"],
             }
             for one in ended
+        ]
+        return sorted(made, key=lambda one: float(one["began_s"]))
+
+    def transfers(self) -> list[Record]:
+        """Return the transfers that ended, as their sender knows them.
+
+        Each has its ``flow``, ``began_s`` since the traffic began, ``took_s``, the
+        ``bytes``, how many data ``segments`` were sent and ``retransmitted``,
+        ``srtt_s`` weighted by the bytes acked, ``min_rtt_s``, and the
+        ``congestion_control`` it had at the end.
+        """
+        told = [
+            one
+            for record in self.senders()
+            for flow in record["flows"]
+            for one in flow.get("transfers", ())
+        ]
+        made = [
+            one | {"began_s": round(one["began_s"] - self.started_s, 3)} for one in told
         ]
         return sorted(made, key=lambda one: float(one["began_s"]))
 
