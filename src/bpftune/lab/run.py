@@ -42,7 +42,8 @@ class Result:
     the latencies are those of transfers where these are the traffic, and
     ``connections`` and ``transfers`` are those that ended, see ``Flows``. ``beside``
     has the same of other traffic, by what it is. ``began_s`` is when the traffic
-    began, on the clock of ``lab_monotonic_s`` in the records. ``late_s`` is how late
+    began, on the clock of ``lab_monotonic_s`` in the records, and ``destination`` where
+    it goes as these have it. ``late_s`` is how late
     the emulator was at worst and ``emulator_busy`` its share of a CPU: not far below
     the RTT, or near 1, the machine was too slow for this scenario.
     """
@@ -66,6 +67,7 @@ class Result:
     writes: dict[str, int]
     connections: list[Record]
     transfers: list[Record]
+    destination: str
     beside: dict[str, Record]
     began_s: float
     dropped_share: float | None
@@ -215,6 +217,7 @@ def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
         "transfers": flows.transfers(),
+        "destination": flows.destination,
         **_completed(flows, steady, steady_s),
     }
 

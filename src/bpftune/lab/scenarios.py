@@ -20,6 +20,50 @@ LONG: dict[str, Any] = {
 }
 """Where congestion control matters, and buffers do not."""
 
+CONGESTED = (
+    Scenario(
+        name="lossy-long",
+        summary="40 MB at a time over 100 Mbit/s and 40 ms that lose 0.1 % at random",
+        loss=0.001,
+        transfer_bytes=40 * MB,
+        seconds=900.0,
+        **LONG,
+    ),
+    Scenario(
+        name="lossier",
+        summary="10 MB at a time, and the same path loses 1 %",
+        loss=0.01,
+        transfer_bytes=10 * MB,
+        seconds=900.0,
+        **LONG,
+    ),
+    Scenario(
+        name="lossy-short",
+        summary="100 kB at a time, and the same path loses 0.1 %",
+        loss=0.001,
+        transfer_bytes=100_000,
+        seconds=300.0,
+        **LONG,
+    ),
+    Scenario(
+        name="bufferbloat",
+        summary="10 MB at a time over 50 Mbit/s and 20 ms with a buffer of 8 BDP",
+        queue_bdp=8.0,
+        transfer_bytes=10 * MB,
+        seconds=300.0,
+        **LONG | {"rate_bits_per_s": 50 * MBIT, "rtt_ns": 20 * MS},
+    ),
+    Scenario(
+        name="shallow-shared",
+        summary="four users share 100 Mbit/s and 40 ms with a buffer of 0.25 BDP",
+        queue_bdp=0.25,
+        flows=4,
+        transfer_bytes=10 * MB,
+        seconds=3600.0,
+        **LONG,
+    ),
+)
+
 SCENARIOS = (
     Scenario(
         name="long-fat",
@@ -235,47 +279,7 @@ SCENARIOS = (
         transfer_bytes=150_000,
         seconds=150.0,
     ),
-    Scenario(
-        name="lossy-long",
-        summary="40 MB at a time over 100 Mbit/s and 40 ms that lose 0.1 % at random",
-        loss=0.001,
-        transfer_bytes=40 * MB,
-        seconds=900.0,
-        **LONG,
-    ),
-    Scenario(
-        name="lossier",
-        summary="10 MB at a time, and the same path loses 1 %",
-        loss=0.01,
-        transfer_bytes=10 * MB,
-        seconds=900.0,
-        **LONG,
-    ),
-    Scenario(
-        name="lossy-short",
-        summary="100 kB at a time, and the same path loses 0.1 %",
-        loss=0.001,
-        transfer_bytes=100_000,
-        seconds=300.0,
-        **LONG,
-    ),
-    Scenario(
-        name="bufferbloat",
-        summary="10 MB at a time over 50 Mbit/s and 20 ms with a buffer of 8 BDP",
-        queue_bdp=8.0,
-        transfer_bytes=10 * MB,
-        seconds=300.0,
-        **LONG | {"rate_bits_per_s": 50 * MBIT, "rtt_ns": 20 * MS},
-    ),
-    Scenario(
-        name="shallow-shared",
-        summary="four users share 100 Mbit/s and 40 ms with a buffer of 0.25 BDP",
-        queue_bdp=0.25,
-        flows=4,
-        transfer_bytes=10 * MB,
-        seconds=3600.0,
-        **LONG,
-    ),
+    *CONGESTED,
     Scenario(
         name="healthy-bulk",
         summary="bulk over a veth pair, everything as the kernel has it",

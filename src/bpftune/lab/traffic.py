@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.child import Child, Record
@@ -96,6 +97,13 @@ class Flows:
         self.receiver: Child | None = None
         self.sender: Child | None = None
         self.started_s = 0.0
+
+    @property
+    def destination(self) -> str:
+        """The /24 or /48 that the traffic goes to, as bpftune tells it."""
+        address = self.link.ends[1].address(self.family)
+        length = 24 if self.family == 4 else 48
+        return str(ip_network(f"{address}/{length}", strict=False))
 
     def start(self) -> None:
         """Start both processes; returns when all flows are connected."""

@@ -24,6 +24,7 @@ RESULT = Result(
     writes={},
     connections=[],
     transfers=[],
+    destination="10.77.0.0/24",
     beside={},
     began_s=0.0,
     dropped_share=None,
