@@ -28,8 +28,8 @@ from bpftune.lab.triples import RMEM, WMEM, Watched, set_triple
 
 if TYPE_CHECKING:
     from bpftune.lab.child import Record
-    from bpftune.lab.link import Link
     from bpftune.lab.namespaces import Namespace
+    from bpftune.lab.traffic import Joined
 
 RESULTS = Path(__file__).parent / "results"
 TIMES = 2
@@ -62,7 +62,7 @@ def settled(watched: list[Watched], began_s: float, goodput: float) -> Settled:
 
 
 def once(
-    lab: Lab, scenario: Scenario, ends: tuple[Namespace, Namespace, Link], state: Path
+    lab: Lab, scenario: Scenario, ends: tuple[Namespace, Namespace, Joined], state: Path
 ) -> Settled:
     """Run *scenario* from its limits, with a daemon that knows what is in *state*."""
     sender, receiver, link = ends
@@ -100,7 +100,7 @@ def run(scenario: Scenario) -> list[Settled]:
         for _ in range(TIMES):
             found.append(once(lab, scenario, ends, Path(directory)))
             print(line(len(found), found[-1]), flush=True)
-        net.path.close()
+        net.close()
     return found
 
 

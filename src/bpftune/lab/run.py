@@ -9,20 +9,22 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.contender import contender
-from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
 from bpftune.lab.topology import set_up
 from bpftune.lab.traffic import Bulk, Requests, Transfers
 from bpftune.lab.triples import RMEM, WMEM, Watched, in_order
+from bpftune.lab.turns import second, traffic, turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
+    from bpftune.lab.link import EmulatedLink
     from bpftune.lab.scenario import Scenario
     from bpftune.lab.topology import Net
     from bpftune.lab.traffic import Flows
+    from bpftune.lab.turns import Turn
 
     Progress = Callable[[float, float], None]
 
@@ -105,6 +107,7 @@ def run_scenario(
     with what and why.
     """
     tested = contender(tuner, scenario.hurry)
+    due, measured = turns(scenario), traffic(scenario)
     with Lab(seed) as lab, ExitStack() as stack:
         net = set_up(lab, scenario)
         watched = [
@@ -117,26 +120,26 @@ def run_scenario(
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
             tested.start(net.sender, net.receiver)
-        flows = lab.traffic(net.link, scenario.make_traffic(), scenario.family)
+        flows = lab.traffic(net.link, measured, scenario.family)
         content = None
         if net.content is not None:
             beside = Bulk(flows=scenario.content_flows)
             content = lab.traffic(net.content, beside, scenario.family)
         others = _others(lab, scenario, net)
+        running = _Running(net, tested, flows, watched, due, progress)
         end_s = flows.started_s + scenario.seconds
         if scenario.tuner_after_s:
-            late_s = flows.started_s + scenario.tuner_after_s
-            _watch(min(late_s, end_s), tested, flows, watched, progress)
+            running.until(min(flows.started_s + scenario.tuner_after_s, end_s))
             tested.start(net.sender, net.receiver)
-        _watch(end_s, tested, flows, watched, progress)
+        running.until(end_s)
         cost = tested.cost()
         tested.stop()
         for one in watched:
             one.look()
-        for running in (flows, content, *others.values()):
-            if running is not None:
-                running.stop()
-        net.path.close()
+        for ending in (flows, content, *others.values()):
+            if ending is not None:
+                ending.stop()
+        net.close()
     steady_s = min(STEADY_S, scenario.seconds / 2)
     return Result(
         scenario=scenario.name,
@@ -147,13 +150,12 @@ def run_scenario(
         connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
-        beside={what: _beside(other, steady_s) for what, other in others.items()},
+        beside={what: _measured(other, steady_s) for what, other in others.items()},
         began_s=flows.started_s,
         tuner_cost=cost,
         records=tested.records,
-        **_goodput(flows, steady_s),
-        **_sender(flows, steady_s),
-        **_emulator(net.path),
+        **_measured(flows, steady_s),
+        **_emulator(net.paths),
     )
 
 
@@ -167,30 +169,43 @@ def _others(lab: Lab, scenario: Scenario, net: Net) -> dict[str, Flows]:
             congestion_control=FOREIGN_CONTROL,
         )
         others["foreign"] = lab.traffic(net.link, foreign, scenario.family)
+    other = second(scenario)
+    if other is not None and net.second is not None:
+        others["second"] = lab.traffic(
+            net.second, other.make_traffic(), scenario.family
+        )
     return others
 
 
-def _beside(flows: Flows, steady_s: float) -> Record:
+@dataclass
+class _Running:
+    """What happens while traffic runs. *due* are the turns to come."""
+
+    net: Net
+    tested: Contender
+    flows: Flows
+    watched: list[Watched]
+    due: list[Turn]
+    progress: Progress | None
+    told_s: float = -1.0
+
+    def until(self, end_s: float) -> None:
+        """Let the traffic run until *end_s* and look at everything now and then."""
+        while (now_s := time.monotonic()) < end_s:
+            passed_s = now_s - self.flows.started_s
+            while self.due and self.due[0].at_s <= passed_s:
+                self.net.paths[0].change(**self.due.pop(0).scenario.path())
+            for one in self.watched:
+                one.look()
+            self.tested.check()
+            if self.progress and passed_s >= self.told_s + 1:
+                self.progress(passed_s, self.flows.goodput_bits_per_s(last_s=1))
+                self.told_s = passed_s
+            self.flows.wait_s(min(LOOK_S, end_s - now_s))
+
+
+def _measured(flows: Flows, steady_s: float) -> Record:
     return {**_goodput(flows, steady_s), **_sender(flows, steady_s)}
-
-
-def _watch(
-    end_s: float,
-    tested: Contender,
-    flows: Flows,
-    watched: list[Watched],
-    progress: Progress | None,
-) -> None:
-    """Let the traffic run until *end_s* and look at everything now and then."""
-    next_s = time.monotonic()
-    while (now_s := time.monotonic()) < end_s:
-        for one in watched:
-            one.look()
-        tested.check()
-        if progress and now_s >= next_s:
-            progress(now_s - flows.started_s, flows.goodput_bits_per_s(last_s=1))
-            next_s += 1
-        flows.wait_s(min(LOOK_S, end_s - now_s))
 
 
 def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
@@ -247,13 +262,15 @@ def _median(numbers: list[float]) -> float | None:
     return statistics.median(numbers) if numbers else None
 
 
-def _emulator(link: Link) -> dict[str, Any]:
-    if not isinstance(link, EmulatedLink) or not link.carried():
+def _emulator(paths: Sequence[EmulatedLink]) -> dict[str, Any]:
+    """Return what the emulators say: of the first path, the times of the worst."""
+    told = [path.carried() for path in paths]
+    if not told or not all(told):
         return {"dropped_share": None, "late_s": None, "emulator_busy": None}
-    there, back = link.carried()
+    there = told[0][0]
     gone = there["dropped"] + there["lost"]
     return {
         "dropped_share": gone / max(1, there["offered"]),
-        "late_s": max(there["late_s"], back["late_s"]),
-        "emulator_busy": there["cpu_s"] / max(0.1, there["wall_s"]),
+        "late_s": max(direction["late_s"] for pair in told for direction in pair),
+        "emulator_busy": max(one["cpu_s"] / max(0.1, one["wall_s"]) for one, _ in told),
     }

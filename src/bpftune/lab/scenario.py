@@ -49,8 +49,11 @@ class Scenario:
     bandwidth-delay products. *content_flows* more flows run beside, from the same
     sender to another destination over a path of 50 Mbit/s and 20 ms where
     nothing is short. *foreign_flows* more have the same to send over the same
-    path, and chose cubic themselves. With *tuner_after_s* the tuner starts that long
-    after the traffic. With *uid* the traffic is that user's, see ``Traffic``.
+    path, and chose cubic themselves. With *second* a router leads to the receiver,
+    and to another destination over a path that differs in these settings; *turns* are
+    settings that change meanwhile: see ``turns``. With *tuner_after_s* the tuner
+    starts that long after the traffic. With *uid* the traffic is that user's, see
+    ``Traffic``.
 
     *hurry* is how many times shorter than usual bpftune's blocks of time are.
     """
@@ -82,6 +85,8 @@ class Scenario:
     think_s: float = 0.0
     content_flows: int = 0
     foreign_flows: int = 0
+    second: str = ""
+    turns: str = ""
     tuner_after_s: float = 0.0
     hurry: float = 1.0
     uid: int | None = None
@@ -172,6 +177,8 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
     "content": ("content_flows", parse_count, "flows to another destination"),
     "foreign": ("foreign_flows", parse_count, "flows beside that chose cubic"),
+    "second": ("second", str, "another destination: 'loss=1% flows=4'"),
+    "turns": ("turns", str, "changes: '60s bdp=0.25 flows=4; 120s bdp=1 flows=1'"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
     "hurry": ("hurry", parse_factor, "how much shorter bpftune's blocks are"),
     "uid": ("uid", default_or(parse_count), "who sends and receives"),

@@ -62,6 +62,43 @@ CONGESTED = (
         seconds=3600.0,
         **LONG,
     ),
+    Scenario(
+        name="shallow-foreign",
+        summary="two users of this host and two of others, who chose cubic, share it",
+        queue_bdp=0.25,
+        flows=2,
+        foreign_flows=2,
+        transfer_bytes=10 * MB,
+        seconds=1800.0,
+        **LONG,
+    ),
+    Scenario(
+        name="one-bdp-foreign",
+        summary="the same with a buffer of 1 BDP",
+        flows=2,
+        foreign_flows=2,
+        transfer_bytes=10 * MB,
+        seconds=1800.0,
+        **LONG,
+    ),
+    Scenario(
+        name="two-answers",
+        summary="a router, and beyond it one path as lossy-long, one as shallow-shared",
+        loss=0.001,
+        transfer_bytes=40 * MB,
+        second="loss=0% bdp=0.25 flows=4 transfer=10MB",
+        seconds=1800.0,
+        **LONG,
+    ),
+    Scenario(
+        name="path-turns",
+        summary="the path of lossy-long becomes that of shallow-shared, and back",
+        loss=0.001,
+        transfer_bytes=40 * MB,
+        turns="900s loss=0% bdp=0.25 flows=4; 1800s loss=0.1% bdp=1 flows=1",
+        seconds=2700.0,
+        **LONG,
+    ),
 )
 
 SCENARIOS = (

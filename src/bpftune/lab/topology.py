@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from bpftune.lab.link import EmulatedLink, Way
 from bpftune.lab.triples import RMEM, WMEM, set_triple
+from bpftune.lab.turns import second
 
 if TYPE_CHECKING:
-    from bpftune.lab.link import Link
     from bpftune.lab.namespaces import Namespace
     from bpftune.lab.network import Lab
     from bpftune.lab.scenario import Scenario
+    from bpftune.lab.traffic import Joined
 
 CONTENT_RATE_BITS_PER_S = 50_000_000
 CONTENT_RTT_NS = 20_000_000
@@ -19,28 +21,39 @@ CONTENT_RTT_NS = 20_000_000
 
 @dataclass(frozen=True)
 class Net:
-    """What was made. Traffic goes over *link*, and *path* is what is emulated of it.
+    """What was made. Traffic goes over *link* and, if there is one, *second*.
 
-    *content* is the link to another destination, if there is one.
+    *paths* are the links that have a rate and a delay, if any has, that of *link*
+    first. *content* is the link to a destination beside.
     """
 
     sender: Namespace
     receiver: Namespace
-    link: Link
-    path: Link
-    content: Link | None = None
+    link: Joined
+    paths: tuple[EmulatedLink, ...]
+    content: Joined | None = None
+    second: Joined | None = None
+
+    def close(self) -> None:
+        """End what carries the packets."""
+        for path in self.paths:
+            path.close()
 
 
 def set_up(lab: Lab, scenario: Scenario) -> Net:
     """Make the namespaces and links of *scenario*, and set their limits."""
     sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
     receivers = [receiver]
-    link: Link
-    if scenario.rate_bits_per_s is None:
-        link = lab.veth(sender, receiver)
+    other = second(scenario)
+    net: Net
+    if other is not None:
+        receivers.append(lab.namespace("second"))
+        net = _routed(lab, sender, receivers, (scenario, other))
+    elif scenario.rate_bits_per_s is None:
+        net = Net(sender, receiver, lab.veth(sender, receiver), ())
     else:
-        link = lab.emulated_link(sender, receiver, **scenario.path())
-    content = None
+        path = lab.emulated_link(sender, receiver, **scenario.path())
+        net = Net(sender, receiver, path, (path,))
     if scenario.content_flows:
         receivers.append(lab.namespace("content"))
         content = lab.emulated_link(
@@ -49,8 +62,36 @@ def set_up(lab: Lab, scenario: Scenario) -> Net:
             rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
             rtt_ns=CONTENT_RTT_NS,
         )
+        net = replace(net, content=content)
     set_limits(scenario, sender, receivers)
-    return Net(sender, receiver, link, link, content)
+    return net
+
+
+def _routed(
+    lab: Lab,
+    sender: Namespace,
+    receivers: list[Namespace],
+    scenarios: tuple[Scenario, Scenario],
+) -> Net:
+    """Make a router, to which the sender has one link, and a path to each receiver."""
+    router = lab.namespace("router")
+    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        router.set_sysctl(name, "1")
+    hop = lab.veth(sender, router)
+    paths = tuple(
+        lab.emulated_link(router, receiver, **scenario.path())
+        for receiver, scenario in zip(receivers, scenarios, strict=True)
+    )
+    for gateway, namespace in (
+        (hop.ends[1], sender),
+        *((path.ends[0], path.ends[1].namespace) for path in paths),
+    ):
+        namespace.ip(
+            f"route add default via {gateway.ipv4}",
+            f"route add default via {gateway.ipv6}",
+        )
+    first, then = (Way((hop.ends[0], path.ends[1])) for path in paths)
+    return Net(sender, receivers[0], first, paths, second=then)
 
 
 def set_limits(

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bpftune.lab.child import Child, Record
 
 if TYPE_CHECKING:
-    from bpftune.lab.link import Link
+    from bpftune.lab.link import End
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +70,14 @@ class Transfers(Traffic):
     """Transfers, each on a connection of its own.
 
     Each flow connects, sends *transfer_bytes* and waits for the end of a receiver
-    that has read all; its next transfer follows *think_s* after that.
+    that has read all; its next transfer follows *think_s* after that. *users* are
+    how many flows do so, each with since when in seconds: a transfer under way is not
+    cut off. Before that, and without any, all do.
     """
 
     transfer_bytes: int = 300_000
     think_s: float = 0.0
+    users: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +89,18 @@ class Downloads(Transfers):
     """
 
 
+class Joined(Protocol):
+    """A link or a way over several: traffic goes from its first end to the second."""
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """Both ends."""
+
+
 class Flows:
     """Traffic that runs, and what is known of it so far. Times are monotonic."""
 
-    def __init__(self, link: Link, traffic: Traffic, family: int = 4) -> None:
+    def __init__(self, link: Joined, traffic: Traffic, family: int = 4) -> None:
         """Prepare *traffic* over *link*; nothing runs before ``start``."""
         self.link = link
         self.traffic = traffic
