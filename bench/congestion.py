@@ -24,6 +24,7 @@ from bench.congestion_figures import OURS, Figures, Run, figures
 from bpftune.lab.run import run_scenario
 from bpftune.lab.scenario import Scenario, override
 from bpftune.lab.scenarios import find
+from bpftune.lab.values import parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,21 @@ class Case:
 
 
 RATES = ("mbit_self", "mbit_cubic", "mbit_bbr")
+FOREIGN = (
+    "foreign_mbit_self",
+    "foreign_mbit_cubic",
+    "foreign_mbit_bbr",
+    "whole_mbit_self",
+    "whole_mbit_cubic",
+    "whole_mbit_bbr",
+    "foreign_resent",
+    "foreign_rtt",
+    "whole_resent",
+    "off_time",
+    "trials",
+    "early_ends",
+    "early_flows",
+)
 CASES = (
     Case(
         "lossy-long",
@@ -109,6 +125,42 @@ CASES = (
             "whole_resent_bbr",
         ),
     ),
+    Case("shallow-foreign", {"foreign_gain": Need(least=0.9)}, FOREIGN),
+    Case("one-bdp-foreign", {"foreign_gain": Need(least=0.9)}, FOREIGN),
+    Case(
+        "two-answers",
+        {
+            "gain": Need(least=5),
+            "late_off_time": Need(least=0.9),
+            "second_late_off_time": Need(most=0.1),
+            "second_gain": Need(least=0.97),
+        },
+        (
+            *RATES,
+            "blocks",
+            "learned_s",
+            "second_mbit_self",
+            "second_mbit_cubic",
+            "second_mbit_bbr",
+            "second_resent",
+            "second_early_ends",
+            "second_early_flows",
+            "second_off_time",
+        ),
+    ),
+    Case(
+        "path-turns",
+        {
+            "part1_off_time": Need(least=0.9),
+            "part2_off_time": Need(most=0.1),
+            "part3_off_time": Need(least=0.9),
+        },
+        [
+            f"part{part}_{figure}"
+            for part in (1, 2, 3)
+            for figure in ("settled_s", "gain", *RATES, "resent_self", "resent_cubic")
+        ],
+    ),
 )
 
 
@@ -121,8 +173,18 @@ def scenario_of(scenario: Scenario, who: str, reference_s: float) -> Scenario:
     """Return *scenario* as it is run where *who* decides."""
     if who == OURS:
         return scenario
-    seconds = min(scenario.seconds, reference_s)
-    return replace(scenario, congestion_control=who, seconds=seconds)
+    short = shortened(scenario, min(scenario.seconds, reference_s))
+    return replace(short, congestion_control=who)
+
+
+def shortened(scenario: Scenario, seconds: float) -> Scenario:
+    """Return *scenario* as it is run for *seconds*, its turns in proportion."""
+    factor = seconds / scenario.seconds
+    told = []
+    for text in filter(str.strip, scenario.turns.split(";")):
+        at, _, settings = text.strip().partition(" ")
+        told.append(f"{parse_seconds(at) * factor:g}s {settings}")
+    return replace(scenario, seconds=seconds, turns="; ".join(told))
 
 
 def saved(file: Path, scenario: Scenario) -> Run | None:
@@ -161,7 +223,7 @@ def measure(
 
 def rows(case: Case, of_seeds: Sequence[Figures]) -> Iterable[str]:
     """Return the lines of the table about one case."""
-    for name in (*case.needs, *case.told):
+    for name in (*case.needs, *case.told, "late_ms", "waited_ms"):
         known = [one[name] for one in of_seeds if one.get(name) is not None]
         numbers = [number for number in known if number is not None]
         need = case.needs.get(name)
@@ -210,7 +272,7 @@ def main(argv: list[str] | None = None) -> int:
             continue
         scenario = override(case.scenario, options.set)
         if options.seconds is not None:
-            scenario = replace(scenario, seconds=options.seconds)
+            scenario = shortened(scenario, options.seconds)
         of_seeds = []
         for seed in options.seeds:
             runs = measure(scenario, seed, options)

@@ -47,7 +47,8 @@ class Result:
     began, on the clock of ``lab_monotonic_s`` in the records, and ``destination`` where
     it goes as these have it. ``late_s`` is how late
     the emulator was at worst and ``emulator_busy`` its share of a CPU: not far below
-    the RTT, or near 1, the machine was too slow for this scenario.
+    the RTT, or near 1, the machine was too slow for this scenario. ``waited_s`` is how
+    long the receiver waited for a CPU in one of a hundred cases.
     """
 
     scenario: str
@@ -74,6 +75,7 @@ class Result:
     began_s: float
     dropped_share: float | None
     late_s: float | None
+    waited_s: float
     emulator_busy: float | None
     tuner_cost: Record
     records: list[Record] = field(default_factory=list)
@@ -215,6 +217,7 @@ def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
         "goodput_whole_bits_per_s": flows.goodput_bits_per_s(),
         "per_flow_bits_per_s": per_flow,
         "series_bits_per_s": flows.series(),
+        "waited_s": flows.waited_s(),
     }
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpftune.lab.child import Child, Record
+from bpftune.lab.receiver import REPORT_S
 
 if TYPE_CHECKING:
     from bpftune.lab.link import End
@@ -240,6 +242,12 @@ class Flows:
         # The last record of a second comes a little early or late.
         whole = int((records[-1]["t_s"] - self.started_s) / step_s + 0.1)
         return steps[: max(0, whole)]
+
+    def waited_s(self) -> float:
+        """Return how late the receiver's reports were in one of a hundred cases."""
+        at_s = [record["t_s"] for record in self.received()]
+        gaps_s = sorted(late - soon for soon, late in pairwise(at_s))
+        return max(0.0, gaps_s[len(gaps_s) * 99 // 100] - REPORT_S) if gaps_s else 0.0
 
     def latest(self) -> list[dict[str, Any]]:
         """Return, per flow, the newest ``TCP_INFO`` fields."""

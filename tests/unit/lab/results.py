@@ -29,6 +29,7 @@ RESULT = Result(
     began_s=0.0,
     dropped_share=None,
     late_s=None,
+    waited_s=0.0,
     emulator_busy=None,
     tuner_cost={},
 )
