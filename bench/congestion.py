@@ -1,13 +1,13 @@
-"""What a congestion control learned per destination gains, and whom it harms.
+"""Measure if the congestion tuner finds the better algorithm, and what others pay.
 
-Each case is run with the default, cubic, for all (the control), with bbr for all, and
-with bpftune beginning with nothing known; one after the other, with the same seed.
+Each case runs with bpftune, and as a reference with cubic and with bbr for all
+connections. A run is written to ``bench/results/congestion`` as soon as it is over; a
+reference that is there already, with the same parameters, is not run again. With
+several seeds the table tells the median, the least and the most.
 
-    python -m bench.congestion [CASE ...] [--seeds 1,2,3] [--seconds S] [--out FILE]
-
-A result is written as soon as it is there. Rates are of what was read, in the last
-third of a run; round trips and what was sent again are of whole transfers, as the
-sender's TCP knew at their end.
+    python -m bench.congestion [CASE]... [--seeds 1,2,3] [--seconds N]
+        [--reference-seconds N] [--runs self,cubic,bbr] [--set KEY=VALUE]...
+        [--saved] [--out DIRECTORY]
 """
 
 from __future__ import annotations
@@ -16,308 +16,279 @@ import argparse
 import json
 import statistics
 import sys
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bpftune.lab.contender import Bpftune
-from bpftune.lab.gateway import RoutedLink
-from bpftune.lab.network import Lab
-from bpftune.lab.traffic import Flows, Transfers
-from bpftune.lab.triples import RMEM, WMEM
+from bench.congestion_figures import OURS, Figures, Run, figures
+from bpftune.lab.run import run_scenario
+from bpftune.lab.scenario import Scenario, override
+from bpftune.lab.scenarios import find
+from bpftune.lab.values import parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from bpftune.lab.child import Record
-    from bpftune.lab.link import EmulatedLink, Link
-    from bpftune.lab.namespaces import Namespace
-
-RESULTS = Path(__file__).parent / "results"
-MBIT = 1_000_000
-MB = 1_000_000
-MS = 1_000_000
-DEFAULT, OTHER = "cubic", "bbr"
-ROOMY = 64 << 20
-LOOK_S = 0.5
-CONTROL, CONTROL_S = 3, 600.0
-"""The controls take a third of the time, ten minutes at most: they learn nothing."""
+RESULTS = Path(__file__).parent / "results" / "congestion"
+RUNS = (OURS, "cubic", "bbr")
+REFERENCE_S = 600.0
+"""As long as a reference takes at most: nothing is learned in it."""
 
 
-@dataclass(frozen=True)
-class Bottleneck:
-    """A path and how long its queue is, in bandwidth-delay products."""
+class Need:
+    """What a figure has to be."""
 
-    rate_mbit: float
-    rtt_ms: float
-    queue_bdp: float = 1.0
-    loss: float = 0.0
+    def __init__(self, least: float | None = None, most: float | None = None) -> None:
+        """Take the bounds, both included; None is no bound."""
+        self.least = least
+        self.most = most
 
-    def settings(self) -> dict[str, Any]:
-        """Return it as the laboratory has it."""
-        bdp = self.rate_mbit * MBIT * self.rtt_ms / 8000
-        return {
-            "rate_bits_per_s": int(self.rate_mbit * MBIT),
-            "rtt_ns": int(self.rtt_ms * MS),
-            "queue_bytes": int(self.queue_bdp * bdp),
-            "loss": self.loss,
-        }
+    def holds(self, figure: float | None) -> bool:
+        """Tell whether *figure* is there and within the bounds."""
+        if figure is None:
+            return False
+        low = self.least is None or figure >= self.least
+        return low and (self.most is None or figure <= self.most)
+
+    def __str__(self) -> str:
+        """Say it."""
+        bounds = ((">=", self.least), ("<=", self.most))
+        return " and ".join(f"{sign} {b:g}" for sign, b in bounds if b is not None)
 
 
 @dataclass(frozen=True)
 class Case:
-    """*users* send transfers of *size* bytes, one after the other, over *path*.
-
-    *foreign* users beside send the same; their program chose cubic. *second* is the
-    path to another destination behind the same gateway. At each time of *turns*, as a
-    share of the run, the path becomes another.
-    """
+    """A scenario, what is needed of its figures, and what is only told."""
 
     name: str
-    path: Bottleneck
-    size: int
-    users: int = 1
-    foreign: int = 0
-    second: Bottleneck | None = None
-    turns: tuple[tuple[float, Bottleneck], ...] = ()
-    seconds: float = 900.0
+    needs: Mapping[str, Need] = field(default_factory=dict)
+    told: Sequence[str] = ()
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of that name."""
+        return find(self.name)
 
 
-LOSSY = Bottleneck(100, 40, 1, 0.001)
-SHALLOW = Bottleneck(50, 40, 0.25)
+RATES = ("mbit_self", "mbit_cubic", "mbit_bbr")
+FOREIGN = (
+    "foreign_mbit_self",
+    "foreign_mbit_cubic",
+    "foreign_mbit_bbr",
+    "whole_mbit_self",
+    "whole_mbit_cubic",
+    "whole_mbit_bbr",
+    "foreign_resent",
+    "foreign_rtt",
+    "whole_resent",
+    "off_time",
+    "trials",
+    "early_ends",
+    "early_flows",
+)
 CASES = (
-    Case("lossy", LOSSY, 40 * MB),
-    Case("lossier", replace(LOSSY, loss=0.01), 10 * MB),
-    Case("lossy-short", LOSSY, 100_000, seconds=300),
-    Case("bufferbloat", Bottleneck(50, 20, 8), 10 * MB, seconds=300),
+    Case(
+        "lossy-long",
+        {"gain": Need(least=5), "blocks": Need(most=4)},
+        (*RATES, "learned_s"),
+    ),
+    Case(
+        "lossier",
+        {"gain": Need(least=8), "blocks": Need(most=4)},
+        (*RATES, "learned_s"),
+    ),
+    Case(
+        "lossy-short",
+        {"gain": Need(least=0.97), "took": Need(most=1 / 0.97)},
+        ("took_s_self", "took_s_cubic", "took_s_bbr", "trials"),
+    ),
+    Case(
+        "bufferbloat",
+        {"rtt": Need(most=0.5), "gain": Need(least=0.99), "blocks": Need(most=4)},
+        (*RATES, "rtt_ms_self", "rtt_ms_cubic", "rtt_ms_bbr", "learned_s"),
+    ),
+    Case(
+        "shallow-shared",
+        {
+            "off_time": Need(most=0.06),
+            "whole_gain": Need(least=0.97),
+            "whole_resent": Need(most=1.3),
+            "early_flows": Need(most=4),
+        },
+        (
+            *RATES,
+            "off_flows",
+            "trials",
+            "early_ends",
+            "whole_resent_self",
+            "whole_resent_cubic",
+            "whole_resent_bbr",
+        ),
+    ),
+    Case("shallow-foreign", {"foreign_gain": Need(least=0.9)}, FOREIGN),
+    Case("one-bdp-foreign", {"foreign_gain": Need(least=0.9)}, FOREIGN),
     Case(
         "two-answers",
-        Bottleneck(50, 40, 1, 0.01),
-        10 * MB,
-        users=2,
-        second=replace(SHALLOW, rate_mbit=30),
-        seconds=1200,
+        {
+            "gain": Need(least=5),
+            "late_off_time": Need(least=0.9),
+            "second_late_off_time": Need(most=0.1),
+            "second_gain": Need(least=0.97),
+        },
+        (
+            *RATES,
+            "blocks",
+            "learned_s",
+            "second_mbit_self",
+            "second_mbit_cubic",
+            "second_mbit_bbr",
+            "second_resent",
+            "second_early_ends",
+            "second_early_flows",
+            "second_off_time",
+        ),
     ),
-    Case("shallow", SHALLOW, 10 * MB, users=4, seconds=3600),
-    Case("shallow-foreign", SHALLOW, 10 * MB, users=2, foreign=2, seconds=1800),
     Case(
-        "one-bdp-foreign",
-        replace(SHALLOW, queue_bdp=1),
-        10 * MB,
-        users=2,
-        foreign=2,
-        seconds=1800,
-    ),
-    Case(
-        "turns",
-        Bottleneck(50, 40, 1, 0.01),
-        10 * MB,
-        users=4,
-        turns=((1 / 3, SHALLOW), (2 / 3, Bottleneck(50, 40, 1, 0.01))),
-        seconds=2700,
+        "path-turns",
+        {
+            "part1_off_time": Need(least=0.9),
+            "part2_off_time": Need(most=0.1),
+            "part3_off_time": Need(least=0.9),
+        },
+        [
+            f"part{part}_{figure}"
+            for part in (1, 2, 3)
+            for figure in ("settled_s", "gain", *RATES, "resent_self", "resent_cubic")
+        ],
     ),
 )
 
 
-def measured(flows: Flows, seconds: float) -> dict[str, Any]:
-    """Return what came of one traffic."""
-    series = flows.series()
-    late = series[-max(1, len(series) // 3) :]
-    ended = flows.transfers()
-    later = [one for one in ended if one["began_s"] > seconds * 2 / 3]
-    total_s = sum(one["took_s"] for one in ended)
-    off_s = sum(one["took_s"] for one in ended if one["congestion_control"] != DEFAULT)
-    return {
-        "mbit_per_s": statistics.fmean(late) / MBIT if late else 0.0,
-        "mbit_per_s_whole": flows.goodput_bits_per_s() / MBIT,
-        "transfers": len(ended),
-        "took_s": _median([one["took_s"] for one in later]),
-        "rtt_ms": _median([one["rtt_us"] / 1000 for one in later]),
-        "retransmitted": _retransmitted(ended),
-        "retransmitted_late": _retransmitted(later),
-        "off_share": off_s / total_s if total_s else 0.0,
-        "off_transfers": sum(one["congestion_control"] != DEFAULT for one in ended),
-        "minutes_mbit_per_s": [
-            round(statistics.fmean(series[at : at + 60]) / MBIT, 1)
-            for at in range(0, len(series), 60)
-        ],
-    }
+def say(text: str) -> None:
+    """Show progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def _median(numbers: list[float]) -> float | None:
-    return round(statistics.median(numbers), 4) if numbers else None
+def scenario_of(scenario: Scenario, who: str, reference_s: float) -> Scenario:
+    """Return *scenario* as it is run where *who* decides."""
+    if who == OURS:
+        return scenario
+    short = shortened(scenario, min(scenario.seconds, reference_s))
+    return replace(short, congestion_control=who)
 
 
-def _retransmitted(transfers: list[Record]) -> float:
-    sent = sum(one["segments"] for one in transfers)
-    again = sum(one["retransmitted_segments"] for one in transfers)
-    return round(again / sent, 5) if sent else 0.0
+def shortened(scenario: Scenario, seconds: float) -> Scenario:
+    """Return *scenario* as it is run for *seconds*, its turns in proportion."""
+    factor = seconds / scenario.seconds
+    told = []
+    for text in filter(str.strip, scenario.turns.split(";")):
+        at, _, settings = text.strip().partition(" ")
+        told.append(f"{parse_seconds(at) * factor:g}s {settings}")
+    return replace(scenario, seconds=seconds, turns="; ".join(told))
 
 
-def told(records: list[Record], began_s: float) -> list[Record]:
-    """Return what bpftune said of destinations, with seconds since the beginning."""
-    return [
-        {
-            "at_s": round(one["lab_monotonic_s"] - began_s, 1),
-            "record": one["record"],
-            "destination": one.get("destination"),
-            "why": one["why"],
-            "evidence": one.get("evidence"),
-        }
-        for one in records
-        if one["record"] in {"tries", "chosen", "ended"}
-    ]
+def saved(file: Path, scenario: Scenario) -> Run | None:
+    """Return the run in *file* if it is of that very scenario."""
+    if not file.exists():
+        return None
+    run: Run = json.loads(file.read_text())
+    return run if run["parameters"] == asdict(scenario) else None
 
 
-def set_up(lab: Lab, case: Case, default: str) -> tuple[list[Link], EmulatedLink]:
-    """Make the sender and its destinations; return the ways, and the first path."""
-    sender = lab.namespace("sender")
-    receivers = [lab.namespace("receiver")]
-    if case.second is None:
-        path = lab.emulated_link(sender, receivers[0], **case.path.settings())
-        ways: list[Link] = [path]
-    else:
-        gateway = lab.namespace("gateway")
-        receivers.append(lab.namespace("receiver"))
-        near = lab.veth(sender, gateway)
-        path = lab.emulated_link(gateway, receivers[0], **case.path.settings())
-        other = lab.emulated_link(gateway, receivers[1], **case.second.settings())
-        ways = [RoutedLink(near, path), RoutedLink(near, other)]
-    _roomy(sender, WMEM)
-    for receiver in receivers:
-        _roomy(receiver, RMEM)
-    for namespace in (sender, *receivers):
-        namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
-        namespace.set_congestion_control(default)
-    return ways, path
+def run_once(scenario: Scenario, who: str, seed: int, file: Path) -> Run:
+    """Run *scenario* where *who* decides, and write it down."""
+    say(f"{scenario.name}, seed {seed}, {who}: {scenario.seconds:.0f} s")
+    tuner = "self" if who == OURS else "none"
+    run = run_scenario(scenario, tuner, seed).as_json()
+    del run["connections"]  # transfers tell the same and more
+    file.write_text(json.dumps(run))
+    return run
 
 
-def _roomy(namespace: Namespace, name: str) -> None:
-    low, initial, _ = namespace.sysctl(name).split()
-    namespace.set_sysctl(name, f"{low} {initial} {ROOMY}")
+def measure(
+    scenario: Scenario, seed: int, options: argparse.Namespace
+) -> dict[str, Run]:
+    """Return the runs of *scenario* with that seed, by who decides."""
+    runs = {}
+    for who in RUNS:
+        one = scenario_of(scenario, who, options.reference_seconds)
+        file = options.out / f"{scenario.name}-{seed}-{who}.json"
+        run = saved(file, one)
+        if who in options.runs and not options.saved and (run is None or who == OURS):
+            run = run_once(one, who, seed, file)
+        if run is not None:
+            runs[who] = run
+    return runs
 
 
-def run(case: Case, arm: str, seed: int) -> dict[str, Any]:
-    """Run *case* with *arm* for all, or ``bpftune``."""
-    with Lab(seed) as lab:
-        tuner = Bpftune()
-        is_ours = arm == "bpftune"
-        ways, path = set_up(lab, case, DEFAULT if is_ours else arm)
-        try:
-            if is_ours:
-                tuner.start()
-            traffic = Transfers(flows=case.users, transfer_bytes=case.size, think_s=0.1)
-            all_flows = [lab.traffic(way, traffic) for way in ways]
-            foreign = None
-            if case.foreign:
-                others = replace(
-                    traffic, flows=case.foreign, congestion_control=DEFAULT
-                )
-                foreign = lab.traffic(ways[0], others)
-            began_s = time.monotonic()
-            _wait(case, path, all_flows, tuner, began_s)
-            cost = tuner.cost()
-        finally:
-            tuner.stop()
-        for flows in all_flows:
-            flows.stop()
-        result: dict[str, Any] = {
-            "arm": arm,
-            "seed": seed,
-            "seconds": case.seconds,
-            "ours": [measured(flows, case.seconds) for flows in all_flows],
-        }
-        if foreign is not None:
-            foreign.stop()
-            result["foreign"] = measured(foreign, case.seconds)
-        path.close()
-        there = path.carried()[0]
-        result["emulator_busy"] = there["cpu_s"] / max(0.1, there["wall_s"])
-        result["late_s"] = there["late_s"]
-        if is_ours:
-            result |= {"told": told(tuner.records, began_s), "cost": cost}
-        return result
+def rows(case: Case, of_seeds: Sequence[Figures]) -> Iterable[str]:
+    """Return the lines of the table about one case."""
+    for name in (*case.needs, *case.told, "late_ms", "waited_ms"):
+        known = [one[name] for one in of_seeds if one.get(name) is not None]
+        numbers = [number for number in known if number is not None]
+        need = case.needs.get(name)
+        if not numbers:
+            median, span = None, "-"
+        else:
+            median = statistics.median(numbers)
+            span = f"{median:.4g} ({min(numbers):.4g} to {max(numbers):.4g})"
+        verdict = "" if need is None else "yes" if need.holds(median) else "NO"
+        yield f"| {case.name} | {name} | {span} | {need or ''} | {verdict} |"
 
 
-def _wait(
-    case: Case,
-    path: EmulatedLink,
-    all_flows: list[Flows],
-    tuner: Bpftune,
-    began_s: float,
-) -> None:
-    """Let it run, and the path turn."""
-    turns = list(case.turns)
-    while (passed_s := time.monotonic() - began_s) < case.seconds:
-        if turns and passed_s >= turns[0][0] * case.seconds:
-            path.change(**turns.pop(0)[1].settings())
-        if tuner.process is not None:
-            tuner.check()
-        all_flows[0].wait_s(LOOK_S)
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.congestion",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [case.name for case in CASES]
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(names))
+    parser.add_argument("--seeds", default="1", help="numbers with commas between")
+    parser.add_argument("--seconds", type=float, help="how long a run takes")
+    parser.add_argument("--reference-seconds", type=float, default=REFERENCE_S)
+    parser.add_argument("--runs", default=",".join(RUNS), help="which of them")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--saved", action="store_true", help="run nothing, only tell")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(argv)
+    if unknown := set(options.cases) - set(names):
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(names)}")
+    options.runs = options.runs.split(",")
+    if unknown := set(options.runs) - set(RUNS):
+        parser.error(f"no run {', '.join(unknown)}; there are {', '.join(RUNS)}")
+    options.seeds = [int(seed) for seed in options.seeds.split(",")]
+    return options
 
 
-def summary(runs: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the comparison with the control, a line each."""
-    control, ours = runs[DEFAULT], runs["bpftune"]
-    lines = []
-    for number, mine in enumerate(ours["ours"]):
-        base = control["ours"][number]
-        best = runs[OTHER]["ours"][number]
-        rate = mine["mbit_per_s"] / base["mbit_per_s"]
-        whole = mine["mbit_per_s_whole"] / base["mbit_per_s_whole"]
-        again = mine["retransmitted"] / max(1e-6, base["retransmitted"])
-        lines += [
-            f"destination {number + 1}: off the default {mine['off_share']:.1%}",
-            (
-                f"  Mbit/s {mine['mbit_per_s']:.1f}: {rate:.2f} of {DEFAULT}'s"
-                f" (from the beginning {whole:.2f}), {OTHER} {best['mbit_per_s']:.1f}"
-            ),
-            f"  ms a round trip {mine['rtt_ms']}, {base['rtt_ms']}, {best['rtt_ms']}",
-            (
-                f"  sent again {mine['retransmitted']:.2%}: {again:.2f} of"
-                f" {DEFAULT}'s, {OTHER} {best['retransmitted']:.2%}"
-            ),
-        ]
-    if "foreign" in ours:
-        kept = (
-            ours["foreign"]["mbit_per_s_whole"] / control["foreign"]["mbit_per_s_whole"]
-        )
-        lines.append(f"foreign flows keep {kept:.2f} of what they have")
-    lines += [
-        f"{one['at_s']:6.0f} s {one['destination']} {one['record']}: {one['why']}"
-        for one in ours["told"]
-    ]
-    return lines
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the cases that are asked for; return 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench.congestion")
-    parser.add_argument("cases", nargs="*", default=[case.name for case in CASES])
-    parser.add_argument("--seeds", default="1")
-    parser.add_argument("--seconds", type=float)
-    parser.add_argument("--out", type=Path, default=RESULTS / "congestion.jsonl")
-    options = parser.parse_args(arguments)
-    options.out.parent.mkdir(exist_ok=True)
+def main(argv: list[str] | None = None) -> int:
+    """Measure the cases asked for, and tell; the number of figures not as needed."""
+    options = parse(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
     for case in CASES:
-        if case.name not in options.cases:
+        if options.cases and case.name not in options.cases:
             continue
-        wanted = replace(case, seconds=options.seconds or case.seconds)
-        control_s = min(CONTROL_S, wanted.seconds / CONTROL)
-        shorter = replace(wanted, seconds=control_s)
-        for seed in map(int, options.seeds.split(",")):
-            runs = {
-                arm: run(wanted if arm == "bpftune" else shorter, arm, seed)
-                for arm in (DEFAULT, OTHER, "bpftune")
-            }
-            with options.out.open("a") as file:
-                file.write(json.dumps({"case": asdict(wanted), "runs": runs}) + "\n")
-            sys.stdout.write(f"{case.name}, seed {seed}:\n")
-            for line in summary(runs):
-                sys.stdout.write(f"  {line}\n")
-            sys.stdout.flush()
-    return 0
+        scenario = override(case.scenario, options.set)
+        if options.seconds is not None:
+            scenario = shortened(scenario, options.seconds)
+        of_seeds = []
+        for seed in options.seeds:
+            runs = measure(scenario, seed, options)
+            if not runs:
+                continue
+            of_seeds.append(figures(runs))
+            for line in rows(case, of_seeds[-1:]):
+                say(line)
+        told = list(rows(case, of_seeds))
+        lines += told
+        summary = {"schema": 1, "case": case.name, "figures": of_seeds}
+        (options.out / f"{case.name}.json").write_text(json.dumps(summary, indent=1))
+    print("| case | figure | median (least to most) | needed | so |")
+    print("|---|---|---|---|---|")
+    print("\n".join(lines))
+    return sum(line.endswith("| NO |") for line in lines)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ print(json.dumps({"record": "started"}), file=sys.stderr, flush=True)
 time.sleep(60)
 """
 
-    def begin(self: Bpftune) -> None:
+    def begin(self: Bpftune, hurry: float) -> None:  # noqa: ARG001
         super(Bpftune, self).__init__([sys.executable, "-c", program])
         self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
@@ -122,7 +122,7 @@ time.sleep(60)
 
 
 def test_a_tuner_that_never_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(self: Bpftune) -> None:
+    def begin(self: Bpftune, hurry: float) -> None:  # noqa: ARG001
         super(Bpftune, self).__init__(["sh", "-c", "echo bad kernel >&2; exit 5"])
         self.directory, self.state, self.only = None, None, "bpftune-lab-"
 

@@ -230,13 +230,11 @@ def _rows(result: Result) -> list[tuple[str, str]]:
 def _beside(result: Result) -> list[tuple[str, str]]:
     """Return what others got, and what the transfers used."""
     rows = [
-        (name, format_rate(rate))
-        for name, rate in (
-            ("beside", result.content_bits_per_s),
-            ("foreign", result.foreign_bits_per_s),
-        )
-        if rate is not None
+        (name, format_rate(others["goodput_bits_per_s"]))
+        for name, others in result.beside.items()
     ]
+    if result.content_bits_per_s is not None:
+        rows.append(("beside", format_rate(result.content_bits_per_s)))
     if result.transfers:
         used = Counter(one["congestion_control"] for one in result.transfers)
         counts = ", ".join(f"{name} {count}" for name, count in used.most_common())

@@ -189,10 +189,10 @@ class Bpftune(Command):
         """Prepare; the directories go with ``stop``, but for *state*.
 
         It tunes namespaces whose name begins with *only*: this laboratory's. What
-        it learns is kept in *state*. *hurry*: see ``hurried``.
+        it learns is kept in *state*. Its blocks of time are *hurry* times shorter.
         """
-        module = ["bpftune"] if hurry == 1.0 else ["bpftune.lab.hurried", f"{hurry:g}"]
-        super().__init__([sys.executable, "-m", *module, "run", "--json"])
+        program = ["bpftune"] if hurry == 1 else ["bpftune.lab.hurried", str(hurry)]
+        super().__init__([sys.executable, "-m", *program, "run", "--json"])
         self.only = only or f"bpftune-lab-{os.getpid()}-"
         self.state = state
         self.directory: tempfile.TemporaryDirectory[str] | None = None
@@ -246,7 +246,7 @@ class Bpftune(Command):
 def contender(text: str, hurry: float = 1.0) -> Contender:
     """Return the tuner that *text* names; ContenderError if it names none.
 
-    *hurry* is for bpftune itself.
+    *hurry* is for bpftune, see there.
     """
     kind, colon, rest = text.partition(":")
     if text == "none":

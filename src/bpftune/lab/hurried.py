@@ -1,9 +1,7 @@
-"""bpftune with blocks of time that are shorter, so that a laboratory need not wait.
+"""bpftune in a hurry: ``python -m bpftune.lab.hurried FACTOR run --json``.
 
-    python -m bpftune.lab.hurried 5 run --json
-
-It is injected here, as no daemon has an option for it: a block that is shorter than
-some lives of a connection says nothing on a path like any other.
+Blocks of time are there to be longer than what is compared in them, and take
+minutes. A laboratory that has less time than the world has them shorter.
 """
 
 from __future__ import annotations
@@ -12,9 +10,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bpftune.cli import main
-from bpftune.policy.blocks import USUAL
-from bpftune.tuners.congestion import tuner
+from bpftune.cli import main as command
+from bpftune.tuners import congestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,18 +19,27 @@ if TYPE_CHECKING:
 LEAST_LIVES = 2.0
 
 
-def hurried(arguments: Sequence[str]) -> int:
-    """Run bpftune with all but the first of *arguments*, so many times as fast."""
-    times = float(arguments[0])
-    tuner.pace = replace(
-        USUAL,
-        least_s=USUAL.least_s / times,
-        longest_s=USUAL.longest_s / times,
-        lives=max(LEAST_LIVES, USUAL.lives / times),
-        enough_flows=max(USUAL.least_flows, round(USUAL.enough_flows / times)),
+def hasten(factor: float) -> None:
+    """Make the blocks of the congestion tuner *factor* times shorter.
+
+    With as many flows fewer in each; yet a flow is to live shorter than a block.
+    """
+    pace = congestion.tuner.pace
+    congestion.tuner.pace = replace(
+        pace,
+        least_s=pace.least_s / factor,
+        longest_s=pace.longest_s / factor,
+        lives=max(LEAST_LIVES, pace.lives / factor),
+        enough_flows=max(pace.least_flows, round(pace.enough_flows / factor)),
     )
-    return main(arguments[1:])
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command with the words after the factor."""
+    factor, *words = argv
+    hasten(float(factor))
+    return command(words)
 
 
 if __name__ == "__main__":
-    sys.exit(hurried(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bpftune.lab.flow import CONNECT_S, Flow, Stage, TransferFlow
+from bpftune.lab.flow import CONNECT_S, Flow, Stage
 from bpftune.lab.receiver import HELLO
 from bpftune.lab.sender import REPORT_S, Sender
+from bpftune.lab.transfers import TransferFlow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def test_a_transfer_ends_when_the_peer_has_read_all_and_closes(plan: Record) -> 
     assert flow.wants() == select.POLLOUT
     flow.ready(0, time.monotonic())
     assert flow.wants() == select.POLLIN
-    assert flow.report()["transfers"] == []
+    assert flow.report()["latencies_s"] == []
     with peer:
         received = b""
         while more := peer.recv(4096):
@@ -97,6 +98,6 @@ def test_a_transfer_ends_when_the_peer_has_read_all_and_closes(plan: Record) -> 
     assert flow.stage is Stage.CLOSED
     report = flow.report()
     assert report["data_segments_out"] >= 2
-    assert len(report["transfers"]) == 1
-    assert flow.report()["transfers"] == [], "told once"
+    assert len(report["latencies_s"]) == 1
+    assert flow.report()["latencies_s"] == [], "told once"
     assert flow.due_s > time.monotonic() + 50
