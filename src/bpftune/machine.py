@@ -154,7 +154,8 @@ class Machine:
                 ]
                 continue
             # Without its hooks the sysctl tuner still decides on what is re-read.
-            usable.append(tuner)
+            if all(self.works(tuner, program) for program in tuner.needs):
+                usable.append(tuner)
         return usable
 
     def _watch_sysctls(self, tuner: Tuner, names: list[str]) -> None:
