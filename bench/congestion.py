@@ -24,7 +24,7 @@ from bench.congestion_figures import OURS, Figures, Run, figures
 from bpftune.lab.run import run_scenario
 from bpftune.lab.scenario import Scenario, override
 from bpftune.lab.scenarios import find
-from bpftune.lab.values import parse_seconds
+from bpftune.lab.turns import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -175,16 +175,6 @@ def scenario_of(scenario: Scenario, who: str, reference_s: float) -> Scenario:
         return scenario
     short = shortened(scenario, min(scenario.seconds, reference_s))
     return replace(short, congestion_control=who)
-
-
-def shortened(scenario: Scenario, seconds: float) -> Scenario:
-    """Return *scenario* as it is run for *seconds*, its turns in proportion."""
-    factor = seconds / scenario.seconds
-    told = []
-    for text in filter(str.strip, scenario.turns.split(";")):
-        at, _, settings = text.strip().partition(" ")
-        told.append(f"{parse_seconds(at) * factor:g}s {settings}")
-    return replace(scenario, seconds=seconds, turns="; ".join(told))
 
 
 def saved(file: Path, scenario: Scenario) -> Run | None:

@@ -210,36 +210,49 @@ def _rows(result: Result) -> list[tuple[str, str]]:
         usual = format_duration(result.rtt_median_s)
         rows.append(("RTT", f"{usual}, least {format_duration(result.rtt_min_s)}"))
     rows.append(("retransmits", f"{result.retransmitted_share:.3%}"))
+    rows += _algorithms(result)
     rows += [_limit_row(result, tunable) for tunable in _shown(result)]
     if result.tuner_cost:
         cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
         rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
+    return rows + [("caution", told) for told in _cautions(result)]
+
+
+def _cautions(result: Result) -> list[str]:
+    """Return what may have spoiled the run."""
+    cautions = []
     if result.late_s is not None and result.late_s > 0.02:
         late = format_duration(result.late_s)
-        rows.append(("caution", f"busy machine: packets up to {late} late"))
+        cautions.append(f"busy machine: packets up to {late} late")
     if result.emulator_busy is not None and result.emulator_busy > 0.8:
         busy = f"{result.emulator_busy:.0%} of a CPU"
-        rows.append(("caution", f"too fast a path to emulate here: {busy}"))
+        cautions.append(f"too fast a path to emulate here: {busy}")
+    if result.waited_s > 0.02:
+        waited = format_duration(result.waited_s)
+        cautions.append(f"busy machine: traffic waited {waited} now and then")
     tuned = [_word(tunable) for tunable, count in result.writes.items() if count]
     if tuned and result.tuner == "none":
         told = " and ".join(tuned)
-        rows.append(("caution", f"something else on this machine tuned {told}"))
-    return rows
+        cautions.append(f"something else on this machine tuned {told}")
+    return cautions
 
 
 def _beside(result: Result) -> list[tuple[str, str]]:
-    """Return what others got, and what the transfers used."""
-    rows = [
-        (name, format_rate(others["goodput_bits_per_s"]))
-        for name, others in result.beside.items()
-    ]
+    """Return what other traffic got."""
+    rows = []
     if result.content_bits_per_s is not None:
         rows.append(("beside", format_rate(result.content_bits_per_s)))
-    if result.transfers:
-        used = Counter(one["congestion_control"] for one in result.transfers)
-        counts = ", ".join(f"{name} {count}" for name, count in used.most_common())
-        rows.append(("transfers", counts))
+    for what, told in result.beside.items():
+        again = f"{told['retransmitted_share']:.3%} sent again"
+        rows.append((what, f"{format_rate(told['goodput_bits_per_s'])}, {again}"))
     return rows
+
+
+def _algorithms(result: Result) -> list[tuple[str, str]]:
+    """Return how many transfers had which congestion control, if that differs."""
+    used = Counter(one["congestion_control"] for one in result.transfers)
+    told = ", ".join(f"{count} {name}" for name, count in used.most_common())
+    return [("algorithms", told)] if len(used) > 1 else []
 
 
 def _completed(result: Result) -> str:

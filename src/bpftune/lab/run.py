@@ -222,19 +222,27 @@ def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
 
 
 def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
-    """Return what the senders' reports say; times are medians of steady reports."""
+    """Return what the senders' reports say; times are medians of steady reports.
+
+    What was sent again is that of the transfers that ended, or of the connections
+    there are.
+    """
     reports = flows.senders()
     last = flows.latest()
     begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
     late = [report["flows"] for report in reports if report["t_s"] > begin_s]
     steady = [flow for report in late for flow in report]
-    sent = sum(flow["data_segments_out"] for flow in last)
-    again = sum(flow["retransmitted_segments"] for flow in last)
+    transfers = flows.transfers()
+    sent = sum(one["segments"] for one in transfers)
+    again = sum(one["retransmitted"] for one in transfers)
+    if not transfers:
+        sent = sum(flow["data_segments_out"] for flow in last)
+        again = sum(flow["retransmitted_segments"] for flow in last)
     return {
         "retransmitted_share": again / sent if sent else 0.0,
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
-        "transfers": flows.transfers(),
+        "transfers": transfers,
         "destination": flows.destination,
         **_completed(flows, steady, steady_s),
     }

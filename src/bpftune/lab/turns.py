@@ -67,6 +67,16 @@ def second(scenario: Scenario) -> Scenario | None:
     return _set(replace(scenario, second="", turns=""), settings, SECOND)
 
 
+def shortened(scenario: Scenario, seconds: float) -> Scenario:
+    """Return *scenario* as it is run for *seconds*, its turns in proportion."""
+    factor = seconds / scenario.seconds
+    told = []
+    for text in filter(str.strip, scenario.turns.split(";")):
+        at, _, settings = text.strip().partition(" ")
+        told.append(f"{parse_seconds(at) * factor:g}s {settings}")
+    return replace(scenario, seconds=seconds, turns="; ".join(told))
+
+
 def _set(scenario: Scenario, settings: Iterable[str], keys: set[str]) -> Scenario:
     for setting in settings:
         if setting.partition("=")[0] not in keys:

@@ -61,6 +61,13 @@ def test_parameters_override() -> None:
     assert changed.seconds == 5
 
 
+def test_congestion_control_is_the_namespaces_and_no_sockets() -> None:
+    for scenario in CONGESTED:
+        assert scenario.congestion_control == "cubic"
+        assert scenario.make_traffic().congestion_control is None
+        assert scenario.wmem_max_bytes == scenario.rmem_max_bytes == ROOMY_BYTES
+
+
 def test_every_parameter_is_a_field() -> None:
     fields = Scenario.__dataclass_fields__
     assert {field for field, _, _ in PARAMETERS.values()} <= set(fields)
@@ -70,7 +77,7 @@ def test_every_parameter_is_a_field() -> None:
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
      "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
-     "family=5", "uid=0"],
+     "family=5", "uid=0", "bdp=0", "bdp=much", "hurry=0", "foreign=0"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):
