@@ -23,7 +23,8 @@ from bpftune.model import (
     Tunable,
     Yielded,
 )
-from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import SndbufLimited
 from tests.unit.control.scene import Scene
 from tests.unit.fakes import (
     BLUE,
