@@ -85,8 +85,9 @@ def check_the_books(
     kept = table.take()
     print(f"{name}: {created.value} made, {len(kept)} taken, {table.evicted} evicted")
     # Others on this machine may have made some strangers, also at this moment.
-    assert 0 <= created.value - made <= (made // 100 if name == "strangers" else 0)
-    assert 0 <= created.value - len(kept) - table.evicted <= 2
+    others = created.value - made
+    assert others >= 0 if name == "strangers" else others == 0
+    assert 0 <= created.value - len(kept) - table.evicted <= others
     # The kernel drops some more at once than it has to.
     assert ROOM / 2 <= len(kept) <= ROOM
     return kept
