@@ -122,12 +122,12 @@ def run_scenario(
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
             tested.start(net.sender, net.receiver)
+        others = _others(lab, scenario, net)
         flows = lab.traffic(net.link, measured, scenario.family)
         content = None
         if net.content is not None:
             beside = Bulk(flows=scenario.content_flows)
             content = lab.traffic(net.content, beside, scenario.family)
-        others = _others(lab, scenario, net)
         running = _Running(net, tested, flows, watched, due, progress)
         end_s = flows.started_s + scenario.seconds
         if scenario.tuner_after_s:
