@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bpftune.lab.congested import CONGESTED
 from bpftune.lab.errors import LabError
 from bpftune.lab.scenario import (
     PARAMETERS,
@@ -12,7 +13,7 @@ from bpftune.lab.scenario import (
     ScenarioError,
     override,
 )
-from bpftune.lab.scenarios import CONGESTED, SCENARIOS, find
+from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 
 
