@@ -3,7 +3,9 @@
 Connecting, sending 1 KB and closing over veth, again and again in one thread, so
 that both ends and all that carries the segments are on one processor. By turns
 there are no programs, those of tcp_buffer, and both, with nothing decided for the
-destination, an algorithm in force for it, or one on trial. Each turn has all of
+destination, the decision to stay with the default, another algorithm in force, or
+one on trial. The last two are compared with connections that get the same algorithm
+from their route, as it costs something by itself. Each turn has all of
 them there and back (first and last, second and last but one ...), so that what
 drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
 statistics of the programs: runs and time, per connection and per MB of bulk.
@@ -11,8 +13,7 @@ statistics of the programs: runs and time, per connection and per MB of bulk.
     python -m bench.congestion_cost [--rounds N] [--connections N] [--out FILE]
 
 The programs are attached to a control group of this process only. That for the end
-of connections runs for the whole machine, whoever else connects there. In the
-namespaces the default is reno, and cubic is what is applied: they cost alike.
+of connections runs for the whole machine, whoever else connects there.
 """
 
 from __future__ import annotations
@@ -74,17 +75,29 @@ class Setup(NamedTuple):
     name: str
     tuners: tuple[Tuner, ...] = (tcp_buffer, congestion)
     decided: Assignment | None = None
+    by_route: str = ""
+    """The algorithm that the routes give, without programs."""
 
 
 NONE = Setup("no programs", ())
+NONE_ARM = Setup(f"{ARM} by route", (), by_route=ARM)
 BUFFER = Setup("tcp_buffer only", (tcp_buffer,))
 SETUPS = (
     NONE,
     BUFFER,
     Setup("nothing decided"),
+    Setup("default stays", decided=Assignment(bytes(16), padded(FOUND), 1, 0, 0, 0)),
+    NONE_ARM,
     Setup("settled", decided=Assignment(padded(ARM), padded(FOUND), 1, 0, 0, 0)),
     Setup("on trial", decided=Assignment(padded(ARM), padded(FOUND), 1, 1, 0, 0)),
 )
+
+
+def compared_with(setup: Setup) -> tuple[Setup, ...]:
+    """Return those without the tuner to compare with: what is sent is sent alike."""
+    if setup.decided and setup.decided.arm.strip(b"\0"):
+        return (NONE_ARM,)
+    return tuple(one for one in (NONE, BUFFER) if one not in {setup, NONE_ARM})
 
 
 @contextmanager
@@ -199,6 +212,17 @@ def make_link(lab: Lab) -> Link:
     return lab.veth(first, second)
 
 
+def give_routes(link: Link, algorithm: str) -> None:
+    """Have the route over *link* choose an algorithm, both ways, or none."""
+    for end in link.ends:
+        network = end.ipv4.rpartition(".")[0] + ".0/24"
+        chosen = f"congctl {algorithm}" if algorithm else ""
+        end.namespace.ip(
+            f"route replace {network} dev {end.device} proto kernel scope link"
+            f" src {end.ipv4} {chosen}"
+        )
+
+
 # --- how many connections a second -------------------------------------------
 
 
@@ -209,7 +233,9 @@ def in_force(
     """Attach the programs of *setup*, with what it has decided."""
     programs = loaded.get(setup.tuners)
     if not programs:
+        give_routes(link, setup.by_route)
         yield
+        give_routes(link, "")
         return
     programs.attach()
     try:
@@ -260,9 +286,7 @@ def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
             turns += one_round(loaded, TURNS, count)
             rows = compared(turns)
             seen = ", ".join(
-                f"{row['kind']} {row['ratio']:.4f}"
-                for row in rows
-                if row["than"] == NONE.name
+                f"{row['kind']} {row['median']:.3f} of {row['than']}" for row in rows
             )
             say(f"  {number + 1} of {rounds}: {seen}")
     return rows
@@ -271,14 +295,15 @@ def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
 def compared(turns: list[dict[str, float]]) -> list[Row]:
     """Return how each setup's rates compare with those of the two to compare with."""
     rows = []
-    for setup in SETUPS:
+    for setup in SETUPS[1:]:
         mine = [one[setup.name] for one in turns]
-        for base in NONE, BUFFER:
+        for base in compared_with(setup):
             ratios = [one[setup.name] / one[base.name] for one in turns]
             row = ratio_row(setup.name, ratios, mine)
             del row["bits_per_s_without"]
             row["than"] = base.name
             row["connections_per_s"] = statistics.median(mine)
+            row["middle"] = statistics.quantiles(ratios, n=4)[::2]
             rows.append(row)
     return rows
 
@@ -325,7 +350,9 @@ def counted_connections(link: Link, count: int) -> Row:
 def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
     """Return what the kernel counts for each setup, of connections and of bulk."""
     rows: list[Row] = []
-    for setup in SETUPS[1:]:
+    for setup in SETUPS:
+        if not setup.tuners:
+            continue
         with Lab() as lab, ExitStack() as stack:
             link = make_link(lab)
             loader = stack.enter_context(Loader())
@@ -349,14 +376,13 @@ def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
 
 def report(ratios: list[Row], counted: list[Row]) -> str:
     """Return both tables."""
-    lines = ["| programs | a second | rate, to that with | ± 2 s.e. | least, most |"]
+    lines = ["| setup | a second | to | ratio: median, middle half | mean ± 2 s.e. |"]
     lines += ["|---|---|---|---|---|"]
     lines += [
-        f"| {row['kind']} | {row['connections_per_s']:.0f} "
-        f"| {row['ratio']:.4f} {row['than']} | {row['low']:.4f} to {row['high']:.4f} "
-        f"| {row['least']:.3f}, {row['most']:.3f} |"
+        f"| {row['kind']} | {row['connections_per_s']:.0f} | {row['than']} "
+        f"| {row['median']:.3f}, {row['middle'][0]:.3f} to {row['middle'][1]:.3f} "
+        f"| {row['ratio']:.3f}, {row['low']:.3f} to {row['high']:.3f} |"
         for row in ratios
-        if row["kind"] not in {NONE.name, row["than"]}
     ]
     lines += [
         "",
