@@ -316,6 +316,18 @@ def test_a_write_is_not_missed_though_the_tuner_meets_what_it_left(
     assert scene.tuner.heard[0] == (Seen(RED.cookie), {DEFAULT: SET_IT})
 
 
+def test_a_write_elsewhere_says_nothing_of_what_was_there_before(scene: Scene) -> None:
+    scene.machine.loader.queue(sysctl_tuner, written(BLUE, b"vegas\n"))
+    scene.machine.loader.queue(scene.tuner, Seen(RED.cookie))
+    scene.daemon.turn()
+    why = "uid 0 (sysctl) set it to bbr"
+    assert scene.theirs() == [(BLUE, why)]
+    assert scene.tuner.heard == [
+        (Seen(RED.cookie), {}),
+        (taken(BLUE), {DEFAULT: why}),
+    ]
+
+
 def test_a_text_before_that_was_cut_is_not_believed(scene: Scene) -> None:
     scene.machine.sysctls.say(RED, DEFAULT, "reno")
     scene.writes(RED, "reno", old=b"x" * 64)
@@ -555,6 +567,15 @@ def test_all_that_are_known_get_their_turn(scene: Scene) -> None:
     assert len(scene.theirs()) == len(flood)
 
 
+def test_nobody_waits_for_ever_while_others_stay_as_they_are(scene: Scene) -> None:
+    last = crowd(scene, 3 * REREAD_AT_ONCE)[-1]
+    scene.machine.sysctls.say(last, DEFAULT, "reno")
+    for _ in range(4):
+        assert scene.theirs() == []
+        scene.daemon.settings.each_minute()
+    assert scene.theirs() == [(last, NOT_SEEN)]
+
+
 def test_a_write_costs_a_bounded_number_of_looks(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -720,6 +741,17 @@ def test_what_ended_while_a_run_saw_it_is_left_out(lasting: Scene) -> None:
     lasting.machine.namespaces.add(RED)
     restarted(lasting)
     assert lasting.theirs() == []
+
+
+def test_what_one_look_misses_is_not_given_up(
+    lasting: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [[HOST], [HOST, RED]]
+    lasting.writes(RED, "reno")
+    with monkeypatch.context() as hasty:
+        hasty.setattr(lasting.machine.namespaces, "everywhere", lambda: looks.pop(0))
+        restarted(lasting)
+    assert lasting.theirs() == [(RED, SET_IT)]
 
 
 def test_where_nobody_can_look_for_namespaces_nothing_is_given_up(
