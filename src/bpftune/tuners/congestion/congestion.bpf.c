@@ -19,9 +19,10 @@ static __always_inline __u32 route_metric(const struct tcp_sock *tp, int number)
 	const __u32 *metrics;
 	__u32 found = 0;
 
-	if (!dst)
+	/* Read-only and not counted: dst_default_metrics, all zero. */
+	if (!dst || (dst->_metrics & DST_METRICS_FLAGS) == DST_METRICS_READ_ONLY)
 		return 0;
-	metrics = (const __u32 *)(dst->_metrics & ~3UL);
+	metrics = (const __u32 *)(dst->_metrics & ~DST_METRICS_FLAGS);
 	bpf_probe_read_kernel(&found, sizeof(found), metrics + number - 1);
 	return found;
 }
