@@ -105,7 +105,16 @@ CASES = (
     Case(
         "bufferbloat",
         {"rtt": Need(most=0.5), "gain": Need(least=0.99), "blocks": Need(most=4)},
-        (*RATES, "rtt_ms_self", "rtt_ms_cubic", "rtt_ms_bbr", "learned_s"),
+        (
+            *RATES,
+            "rtt_ms_self",
+            "rtt_ms_cubic",
+            "rtt_ms_bbr",
+            "last_rtt",
+            "last_rtt_ms_cubic",
+            "last_rtt_ms_bbr",
+            "learned_s",
+        ),
     ),
     Case(
         "shallow-shared",

@@ -82,6 +82,12 @@ def srtt_s(transfers: Sequence[Run]) -> float | None:
     return weighted / total if total else None
 
 
+def last_srtt_s(transfers: Sequence[Run]) -> float | None:
+    """Return the round trip at the end of a transfer, the median."""
+    last_s = [one["last_srtt_s"] for one in transfers]
+    return statistics.median(last_s) if last_s else None
+
+
 def took_s(transfers: Sequence[Run]) -> float | None:
     """Return how long a transfer takes, the median."""
     return statistics.median(one["took_s"] for one in transfers) if transfers else None
@@ -132,8 +138,8 @@ def ratio(one: float | None, other: float | None) -> float | None:
 def compared(runs: Mapping[str, Run], spans: Mapping[str, Span]) -> Figures:
     """Return the figures of one side of all *runs*, each in its span of time.
 
-    *gain* is goodput, *rtt* the round trip and *took* the time of a transfer, each as
-    a multiple of the default's.
+    *gain* is goodput, *rtt* the round trip of a byte, *last_rtt* that at the end of a
+    transfer, and *took* the time of a transfer, each as a multiple of the default's.
     """
     found: Figures = {}
     for name, run in runs.items():
@@ -141,12 +147,14 @@ def compared(runs: Mapping[str, Run], spans: Mapping[str, Span]) -> Figures:
         found |= {
             f"mbit_{name}": bits_per_s(run, spans[name]) / 1e6,
             f"rtt_ms_{name}": _times(srtt_s(transfers), 1e3),
+            f"last_rtt_ms_{name}": _times(last_srtt_s(transfers), 1e3),
             f"took_s_{name}": took_s(transfers),
             f"resent_{name}": resent(transfers),
         }
     for word, measured in (
         ("gain", "mbit"),
         ("rtt", "rtt_ms"),
+        ("last_rtt", "last_rtt_ms"),
         ("took", "took_s"),
         ("resent", "resent"),
     ):

@@ -176,7 +176,7 @@ class Flows:
 
         Each has its ``flow``, ``began_s`` since the traffic began, ``took_s``, the
         ``bytes``, how many data ``segments`` were sent and ``retransmitted``,
-        ``srtt_s`` weighted by the bytes acked, ``min_rtt_s``, and the
+        ``srtt_s`` weighted by the bytes acked, ``last_srtt_s``, ``min_rtt_s``, and the
         ``congestion_control`` it had at the end.
         """
         told = [

@@ -128,6 +128,7 @@ class TransferFlow(Flow):
                 "segments": known["data_segments_out"],
                 "retransmitted": known["retransmitted_segments"],
                 "srtt_s": round(self.srtt_us_bytes / max(1, self.seen_bytes) / 1e6, 6),
+                "last_srtt_s": known["rtt_us"] / 1e6,
                 "min_rtt_s": known["min_rtt_us"] / 1e6,
                 "congestion_control": self.congestion_control,
             }

@@ -34,7 +34,7 @@ WHOLE = Span(0.0, 30.0)
 
 def transfer(began_s: float, control: str = "cubic", **other: Any) -> dict[str, Any]:
     told = {"took_s": 1.0, "bytes": 100, "segments": 10, "retransmitted": 1}
-    told |= {"srtt_s": 0.04, "flow": 0, "began_s": began_s}
+    told |= {"srtt_s": 0.04, "last_srtt_s": 0.06, "flow": 0, "began_s": began_s}
     return told | {"congestion_control": control} | other
 
 
@@ -111,6 +111,7 @@ def test_figures_compare_with_the_default() -> None:
     found = figures({"self": ours, "cubic": run(10.0, transfer(25)), "bbr": run(80.0)})
     assert found["gain"] == pytest.approx(9)
     assert found["rtt"] == pytest.approx(0.5)
+    assert found["last_rtt"] == pytest.approx(1)
     assert found["mbit_bbr"] == pytest.approx(80)
     assert found["rtt_ms_bbr"] is None
     assert found["whole_resent"] == pytest.approx(0.5)

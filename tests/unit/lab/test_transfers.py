@@ -87,6 +87,7 @@ def test_a_transfer_is_told_with_what_tcp_knows_of_it(plan: Record) -> None:
     assert told["retransmitted"] == 0
     assert 0 < told["srtt_s"] < 1
     assert 0 <= told["min_rtt_s"] <= told["srtt_s"]
+    assert 0 < told["last_srtt_s"] < 1
     assert told["took_s"] > 0
     named = told["congestion_control"]
     assert named.isalnum() or "_" in named
