@@ -8,6 +8,7 @@ import pytest
 from bench import congestion
 from bench.congestion import CASES, Case, Need, rows, scenario_of
 from bench.congestion_figures import (
+    Figures,
     Span,
     bits_per_s,
     decisions,
@@ -179,7 +180,8 @@ def test_lines_tell_the_median_and_whether_it_is_enough() -> None:
     lines = list(rows(case, [{"gain": g, "mbit_self": 9.0} for g in (4.0, 9.0, 6.0)]))
     assert lines[0] == "| some | gain | 6 (4 to 9) | >= 5 | yes |"
     assert lines[1] == "| some | blocks | - |  |  |"
-    told = [next(iter(rows(case, [one]))) for one in ({"mbit_self": 1.0}, {})]
+    none: list[Figures] = [{"mbit_self": 1.0}, {}]
+    told = [next(iter(rows(case, [one]))) for one in none]
     assert told == ["| some | gain | - | >= 5 | NO |", "| some | gain | - |  |  |"]
 
 
