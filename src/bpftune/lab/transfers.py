@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 LOOK_S = 0.1
 """How often a transfer is looked at."""
 
+CONNECT_S = 60.0
+"""A path that loses a fifth of all packets loses four SYN in a row now and then, and
+the fifth follows after 15 s."""
+
 
 def next_turn_s(
     number: int, users: Sequence[tuple[float, int]], passed_s: float
@@ -62,6 +66,7 @@ class TransferFlow(Flow):
         turn_s = next_turn_s(self.number, users, passed_s)
         if turn_s <= passed_s:
             super().connect()
+            self.due_s = now_s + CONNECT_S
         else:
             self.due_s = self.made_s + turn_s
 

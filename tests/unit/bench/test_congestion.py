@@ -8,6 +8,7 @@ import pytest
 from bench import congestion
 from bench.congestion import CASES, Case, Need, rows, scenario_of
 from bench.congestion_figures import (
+    Figures,
     Span,
     bits_per_s,
     decisions,
@@ -20,6 +21,7 @@ from bench.congestion_figures import (
 )
 from tests.unit.lab.results import RESULT
 
+from bpftune.lab.errors import LabError
 from bpftune.lab.scenario import Scenario
 from bpftune.lab.scenarios import find
 
@@ -156,8 +158,10 @@ def test_a_path_that_turns_is_told_part_by_part() -> None:
 
 
 def test_references_take_less_time_and_have_their_own_algorithm() -> None:
-    assert scenario_of(SCENARIO, "self", 10.0) == SCENARIO
-    reference = scenario_of(SCENARIO, "bbr", 10.0)
+    hasty = replace(SCENARIO, hurry=4.0)
+    assert scenario_of(hasty, "self", 10.0) == hasty
+    reference = scenario_of(hasty, "bbr", 10.0)
+    assert reference.hurry == 1.0
     assert (reference.congestion_control, reference.seconds) == ("bbr", 10.0)
     assert scenario_of(SCENARIO, "cubic", 100.0).seconds == 30.0
 
@@ -173,10 +177,12 @@ def test_needs_are_bounds() -> None:
 
 def test_lines_tell_the_median_and_whether_it_is_enough() -> None:
     case = Case("some", {"gain": Need(least=5)}, ["blocks"])
-    lines = list(rows(case, [{"gain": 4.0}, {"gain": 9.0}, {"gain": 6.0}]))
+    lines = list(rows(case, [{"gain": g, "mbit_self": 9.0} for g in (4.0, 9.0, 6.0)]))
     assert lines[0] == "| some | gain | 6 (4 to 9) | >= 5 | yes |"
     assert lines[1] == "| some | blocks | - |  |  |"
-    assert next(iter(rows(case, [{}]))) == "| some | gain | - | >= 5 | NO |"
+    none: list[Figures] = [{"mbit_self": 1.0}, {}]
+    told = [next(iter(rows(case, [one]))) for one in none]
+    assert told == ["| some | gain | - | >= 5 | NO |", "| some | gain | - |  |  |"]
 
 
 def test_each_run_is_on_file_and_references_are_run_once(
@@ -211,6 +217,22 @@ def test_each_run_is_on_file_and_references_are_run_once(
     assert not asked
     congestion.main([*asks, "--seeds", "1", "--set", "loss=0.2%", "--runs", "cubic"])
     assert asked == [("none", "cubic", 1)], "another path is run again"
+
+
+def test_a_run_that_fails_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fake(scenario: Scenario, tuner: str, _seed: int) -> Result:
+        if scenario.congestion_control == "bbr":
+            raise LabError("flow 3 is not connected")
+        made = run(10.0, transfer(25), scenario=scenario)
+        del made["schema"]
+        return type(RESULT)(**{**made, "tuner": tuner})
+
+    monkeypatch.setattr(congestion, "run_scenario", fake)
+    congestion.main(["lossier", "--seconds", "30", "--out", str(tmp_path)])
+    assert "| lossier | gain | 1 (1 to 1) |" in capsys.readouterr().out
+    assert not (tmp_path / "lossier-1-bbr.json").exists()
 
 
 @pytest.mark.parametrize("wrong", [["no-such-case"], ["--runs", "reno"]])
