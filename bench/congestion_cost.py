@@ -5,8 +5,8 @@ that both ends and all that carries the segments are on one processor. By turns
 there are no programs, those of tcp_buffer, and both, with nothing decided for the
 destination, the decision to stay with the default, another algorithm in force, or
 one on trial. The last two are compared with connections that get the same algorithm
-from their route, as it costs something by itself. Each turn has all of
-them there and back (first and last, second and last but one ...), so that what
+from their route, as it costs something by itself. Each turn has all of them in an
+order of chance, and back (first and last, second and last but one ...), so that what
 drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
 statistics of the programs: runs and time, per connection and per MB of bulk.
 
@@ -23,6 +23,7 @@ import itertools
 import json
 import math
 import os
+import random
 import socket
 import statistics
 import sys
@@ -65,8 +66,9 @@ CHUNK = 50
 """Connections between two looks at the kernel's statistics."""
 
 COUNTED = 4000
-WARM_UP = 10
-TURNS = 10
+WARM_UP = 50
+TURNS = 2
+"""Of a round, which has a new link: finding a free port takes longer and longer."""
 
 
 class Setup(NamedTuple):
@@ -209,6 +211,7 @@ def make_link(lab: Lab) -> Link:
     first, second = lab.namespace("a"), lab.namespace("b")
     for one in first, second:
         one.set_congestion_control(FOUND)
+        one.set_sysctl("net.ipv4.ip_local_port_range", "1024 65535")
     return lab.veth(first, second)
 
 
@@ -249,7 +252,10 @@ def in_force(
 
 
 def one_round(
-    loaded: dict[tuple[Tuner, ...], Programs], turns: int, count: int
+    loaded: dict[tuple[Tuner, ...], Programs],
+    turns: int,
+    count: int,
+    chance: random.Random,
 ) -> list[dict[str, float]]:
     """Return connections per second with each setup, for each turn there and back."""
     found = []
@@ -259,7 +265,8 @@ def one_round(
         with connector(link) as connect:
             for _ in range(turns):
                 logs: dict[str, list[float]] = {one.name: [] for one in SETUPS}
-                for setup in (*SETUPS, *reversed(SETUPS)):
+                there = chance.sample(SETUPS, len(SETUPS))
+                for setup in (*there, *reversed(there)):
                     with in_force(setup, loaded, link):
                         took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
                     logs[setup.name].append(-math.log(took_s))
@@ -282,8 +289,9 @@ def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
         }
         for programs in loaded.values():
             programs.detach()
+        chance = random.Random(1)  # noqa: S311 - not for secrets
         for number in range(rounds):
-            turns += one_round(loaded, TURNS, count)
+            turns += one_round(loaded, TURNS, count, chance)
             rows = compared(turns)
             seen = ", ".join(
                 f"{row['kind']} {row['median']:.3f} of {row['than']}" for row in rows
@@ -412,8 +420,8 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=int, default=10, help=f"of {TURNS} turns")
-    parser.add_argument("--connections", type=int, default=100, help="of each run")
+    parser.add_argument("--rounds", type=int, default=50, help=f"of {TURNS} turns")
+    parser.add_argument("--connections", type=int, default=300, help="of each run")
     parser.add_argument("--seconds", type=float, default=3.0, help="of bulk")
     out = HERE / "results" / "congestion_cost.json"
     parser.add_argument("--out", type=Path, default=out)
