@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from bpftune.tables import Tables
 
 
+_IN_FORCE = frozenset({"tries", "chosen"})  # these say what connections get
+
+
 class Arranger:
     """Looks, timers, iterators and tables, for all tuners."""
 
@@ -87,14 +90,25 @@ class Arranger:
         return ()
 
     def _tell_of(self, tuner: Tuner, cookie: NetnsCookie, told: Tell) -> None:
+        """Tell of a decision, and whether connections go by it now."""
         if told.record not in KINDS:
             raise ValueError(f"there are no records of the kind {told.record!r}")
         netns = self._machine.namespaces.find(cookie)
         if netns is None:
             raise NetnsGoneError(f"network namespace #{cookie} is gone")
-        destination = str(told.destination)
-        facts = {"destination": destination, "evidence": told.evidence}
-        self._tell(Record(told.record, told.why, tuner.name, netns=netns, extra=facts))
+        facts: dict[str, object] = {"destination": str(told.destination)}
+        why, undo = told.why, None
+        if told.record in _IN_FORCE:
+            why_not = self._tables.why_not(tuner, cookie)
+            facts["in_force"] = not why_not
+            if why_not:
+                why = f"{why} (not in force: {why_not})"
+            elif told.record == "chosen":
+                undo = f"bpftune pause {tuner.name}"
+        facts["evidence"] = told.evidence
+        self._tell(
+            Record(told.record, why, tuner.name, netns=netns, undo=undo, extra=facts)
+        )
 
     def _read_text(self, request: ReadText, cookie: NetnsCookie) -> TextRead:
         sysctls, texts = self._machine.sysctls, {}

@@ -18,6 +18,7 @@ from bpftune.dispatch import SYSCTL, Dispatcher
 from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.process import give_memory_back
 from bpftune.looks import Looks
 from bpftune.memories import Memories
 from bpftune.model import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from bpftune.journal import Journal
     from bpftune.learned import Learned
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -63,6 +65,7 @@ class Daemon(Dispatcher):
         learned: Learned | None = None,
         learned_path: Path | None = None,
         state_dir: Path | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
 
@@ -80,6 +83,7 @@ class Daemon(Dispatcher):
             journal=journal,
             serial=max(serial, self._earlier.serial),
             learned=learned,
+            settings_file=settings_file,
         )
         self._learned_path = learned_path
         self._memories = Memories(
@@ -95,6 +99,7 @@ class Daemon(Dispatcher):
         adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
         adoption.adopt(self._earlier, self.tuners)
         self._earlier = Replayed()
+        self.settings.restore()
         for tuner in list(self.tuners):
             self._memories.restore(tuner)
         for tuner in list(self.tuners):
@@ -153,6 +158,7 @@ class Daemon(Dispatcher):
 
     def _recheck(self, cookie: NetnsCookie, recheck: Recheck) -> None:
         try:
+            self.settings.after_write(self.tuners, cookie, recheck)
             changed = self.reconciler.after_write(self.tuners, cookie, recheck)
         except NetnsGoneError:
             self.agenda.settled(cookie, recheck.name)
@@ -180,12 +186,14 @@ class Daemon(Dispatcher):
 
     def _each_minute(self) -> None:
         self._forget_ended()
+        self.settings.each_minute()
         self._handle_changes(self._attributed(self.reconciler.some()))
         self.carrier.settle_doubts()
         self.tell_losses()
         if self.ledger.trouble:
             self.tell(Record("degraded", self.ledger.trouble))
         self.save()
+        give_memory_back()
 
     def save(self) -> None:
         """Save what was learned, and what tuners know, since it was saved last."""
@@ -221,13 +229,27 @@ class Daemon(Dispatcher):
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
 
+    def review_tables(self) -> Counter[str]:
+        """Let tables follow what is paused; return what moved, by the tuner's name.
+
+        As the number of keys, which mostly are destinations.
+        """
+        before = self.tables.in_force()
+        for name, why in self.tables.review().items():
+            self.tell(Record("degraded", why, name))
+        after = self.tables.in_force()
+        return (before - after) | (after - before)
+
     def explain(self, destination: str) -> list[tuple[str, str]]:
         """Return what each tuner knows of *destination*: its name, and a sentence."""
-        return [
-            (tuner.name, one_line(str(sentence)))
-            for tuner in list(self.tuners)
-            for sentence in self._ask(tuner, tuner.explain, destination, self.clock())
-        ]
+        told = []
+        for tuner in list(self.tuners):
+            known = self._ask(tuner, tuner.explain, destination, self.clock())
+            sentences = list(map(str, known))
+            if sentences:
+                sentences += self.tables.held(tuner)
+            told += [(tuner.name, one_line(one)) for one in sentences]
+        return told
 
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.

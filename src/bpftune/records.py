@@ -42,14 +42,19 @@ _PHRASES = {
     "shrunk": "{what}{place} {move}{where}, shrunk: {why}",
     "rejected": "{what}{place} {move}{where} was refused: {why}",
     "yielded": "{what}{where} is the admin's now: {why}",
-    "adopted": "{what}{place} {new}{where} is bpftune's to tune: {why}",
+    "adopted": "{what}{place}{at}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
     "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",
 }
 # What these tell of a destination is a whole sentence.
 _OF_DESTINATIONS = frozenset({"tries", "chosen", "ended"})
-_UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
+_UNDO = {
+    "advice": "Do it",
+    "chosen": "Undo, for all destinations",
+    "rolled_back": "Redo",
+    "rejected": "Try",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ def _sentence(record: Record) -> str:
         place=place,
         move=f"{old} -> {new}",
         new=new,
+        at="" if record.new is None else f" {new}",
         old=old,
         where=_where(record.netns),
         why=record.why,

@@ -22,6 +22,7 @@ from bpftune.model import (
     Wake,
     Watch,
 )
+from bpftune.pauses import Pauses
 from bpftune.records import Record
 from bpftune.tables import Tables
 from tests.unit.fakes import BLUE, RED, TCP_RMEM, FakeMachine, prefix
@@ -37,11 +38,12 @@ class Desk:
         self.agenda = Agenda()
         self.told: list[Record] = []
         self.unreachable: list[NetnsCookie] = []
+        self.paused = Pauses()
         machine = cast("Machine", self.machine)
         self.arranger = Arranger(
             machine,
             self.agenda,
-            Tables(machine.loader, observe=False),
+            Tables(machine.loader, self.paused, machine.namespaces.find),
             self.told.append,
             lambda cookie: only_red and cookie != RED.cookie,
             self.unreachable.append,
@@ -104,9 +106,29 @@ def test_what_became_of_a_destination_is_a_record() -> None:
     desk = Desk()
     told = Tell("chosen", prefix(1), "bbr from now on", {"flows": 41})
     assert not desk.arranger.do(TUNER, RED.cookie, told, 0.0)
-    facts = {"destination": "10.0.1.0/24", "evidence": {"flows": 41}}
+    facts = {
+        "destination": "10.0.1.0/24",
+        "in_force": True,
+        "evidence": {"flows": 41},
+    }
+    undo = "bpftune pause some"
     assert desk.told == [
-        Record("chosen", "bbr from now on", "some", netns=RED, extra=facts)
+        Record("chosen", "bbr from now on", "some", netns=RED, undo=undo, extra=facts)
+    ]
+
+
+def test_what_is_paused_is_not_told_as_if_it_were_in_force() -> None:
+    desk = Desk()
+    desk.paused.pause("red")
+    for kind in ("tries", "chosen", "ended"):
+        desk.arranger.do(TUNER, RED.cookie, Tell(kind, prefix(1), "bbr"), 0.0)
+    desk.paused.resume("red")
+    desk.arranger.do(TUNER, RED.cookie, Tell("tries", prefix(1), "bbr"), 0.0)
+    assert [(one.why, one.extra.get("in_force"), one.undo) for one in desk.told] == [
+        ("bbr (not in force: paused by the admin)", False, None),
+        ("bbr (not in force: paused by the admin)", False, None),
+        ("bbr", None, None),
+        ("bbr", True, None),
     ]
 
 

@@ -33,7 +33,8 @@ from bpftune.model import (
 )
 from bpftune.tuners.sysctl import SysctlWritten
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
-from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import SndbufLimited
 from tests.unit.fakes import (
     BLUE,
     FOUND,

@@ -91,6 +91,10 @@ enum {
 /* sk_userlocks */
 enum { SOCK_SNDBUF_LOCK = 1, SOCK_RCVBUF_LOCK = 2 };
 
+/* The low bits of dst_entry._metrics */
+#define DST_METRICS_READ_ONLY 1UL
+#define DST_METRICS_FLAGS 3UL
+
 /* struct bpf_sock_ops: op */
 enum {
 	BPF_SOCK_OPS_VOID = 0,

@@ -144,7 +144,7 @@ def _now(tunables: list[Told]) -> list[str]:
             "found": f"as found, {whole(one['found'])}",
             "ours": f"{now}, found at {found}",
             "trial": f"{now} on trial, found at {found}",
-            "yielded": f"the admin's, {whole(one['expected'])}",
+            "yielded": _theirs(one),
             "paused": f"paused at {now}, found at {found}",
         }.get(one["state"], one["state"])
         writes = f" ({counted(one['changes'], 'write')})" if one["changes"] else ""
@@ -160,6 +160,12 @@ def _now(tunables: list[Told]) -> list[str]:
         where_else = counted(others, "other namespace" if told else "namespace")
         lines += _labelled("Now", f"as it was found in {where_else}")
     return lines
+
+
+def _theirs(one: Told) -> str:
+    """Say that it is the admin's; one that is words has no numbers to show."""
+    value = f", {whole(one['expected'])}" if one["expected"] else ""
+    return f"the admin's{value}"
 
 
 def _at(one: Told) -> str:

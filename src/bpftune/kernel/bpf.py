@@ -234,6 +234,10 @@ class BpfObject:
             raise error
         self._links[program] = link
 
+    def detach(self, program: str) -> None:
+        """Destroy the link of *program*, which may be attached again."""
+        self._lib["bpf_link__destroy"](self._links.pop(program))
+
     def chain(self, program: str, name: str, slot: int) -> None:
         """Put *program* into *slot* of the map *name*, for tail calls."""
         fd = self._lib["bpf_program__fd"](self._program(program))

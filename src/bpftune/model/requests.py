@@ -130,13 +130,15 @@ class Recheck:
 
     The hook runs before the write and knows the writer's namespace only, so
     values are compared afterwards. *old* is the value before the write in the
-    event's namespace. What changed comes back as ``ValueChanged``.
+    event's namespace, *old_text* the same as text, None if that is not known. What
+    changed comes back as ``ValueChanged``, or for a setting as ``Yielded``.
     """
 
     name: str
     old: Value
     uid: int
     comm: bytes
+    old_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

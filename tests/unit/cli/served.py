@@ -38,6 +38,19 @@ YIELDED = {
     "changes": 0,
     "undo": None,
 }
+
+
+def tuner(name: str, summary: str, destinations: int = 0) -> dict[str, Any]:
+    """Return a tuner that works."""
+    return {
+        "name": name,
+        "summary": summary,
+        "state": "on",
+        "why": None,
+        "destinations": destinations,
+    }
+
+
 STATUS: dict[str, Any] = {
     "version": "0.1.0",
     "pid": 4242,
@@ -45,8 +58,9 @@ STATUS: dict[str, Any] = {
     "started": "2026-01-31T12:00:00.000Z",
     "uptime_s": 7500.0,
     "tuners": [
-        {"name": "sysctl", "summary": "Leave it", "state": "on", "why": None},
-        {"name": "tcp_buffer", "summary": "Size buffers", "state": "on", "why": None},
+        tuner("sysctl", "Leave it"),
+        tuner("tcp_buffer", "Size buffers"),
+        tuner("congestion", "Choose", destinations=12),
     ],
     "in_force": [TUNABLE],
     "yielded": [YIELDED],
@@ -137,6 +151,8 @@ STEP = {
 }
 SKIPPED = {**STEP, "netns": WEB, "action": "skip", "why": "somebody set it since"}
 
+ROWS = [{"tuner": "congestion", "destinations": 12}]
+
 Answer = dict[str, Any] | list[dict[str, Any]] | bytes
 
 ANSWERS: dict[str, Answer] = {
@@ -167,9 +183,9 @@ ANSWERS: dict[str, Answer] = {
             ],
         }
     },
-    "Rollback": {"parameters": {"steps": [STEP, SKIPPED]}},
-    "Pause": {"parameters": {"paused": ["tcp_buffer"]}},
-    "Resume": {"parameters": {"paused": []}},
+    "Rollback": {"parameters": {"steps": [STEP, SKIPPED], "rows": ROWS}},
+    "Pause": {"parameters": {"paused": ["congestion"], "rows": ROWS}},
+    "Resume": {"parameters": {"paused": [], "rows": []}},
     "Adopt": {"parameters": {"tunables": [TUNABLE]}},
     "Metrics": {"parameters": {"text": "# TYPE bpftune_up gauge\n# EOF\n"}},
     "Watch": [

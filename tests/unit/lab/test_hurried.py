@@ -23,9 +23,14 @@ def tuner(monkeypatch: pytest.MonkeyPatch) -> Tuner:
     return fake
 
 
-def test_blocks_are_shorter_and_need_as_many_flows(tuner: Tuner) -> None:
+def test_blocks_are_shorter_and_need_fewer_flows(tuner: Tuner) -> None:
+    hurried.hasten(2)
+    assert tuner.pace == Pace(15.0, 5.0, 5, 150.0, 3)
+
+
+def test_a_block_is_longer_than_a_flow_and_has_some(tuner: Tuner) -> None:
     hurried.hasten(10)
-    assert tuner.pace == Pace(least_s=3.0, longest_s=30.0)
+    assert tuner.pace == Pace(3.0, hurried.LEAST_LIVES, USUAL.least_flows, 30.0, 3)
 
 
 def test_the_command_gets_the_words_after_the_factor(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
-from bpftune.model import Prefix, Tunable, Yielded
+from bpftune.model import Netns, NetnsCookie, Prefix, Tunable, Yielded
 from bpftune.policy.reward import SizeClass, Sums
 from bpftune.tuners.congestion import Congestion
 from bpftune.tuners.congestion.maps import ArmFailed, DefaultChanged, padded, text
 from bpftune.tuners.congestion.offer import AVAILABLE, DEFAULT
 from tests.unit.policy.congestion_world import BBR, CUBIC, MB, Path, Users
 
-from .congested_host import COOKIE, Host, prefix
+from .congested_host import COOKIE, HOST, Host, prefix
 
 LOSSY = (Path(loss=0.001), [Users(1, (40 * MB,))])
 DEEP = (Path(50, 0.020, 8), [Users(1, (10 * MB,))])
@@ -114,6 +115,14 @@ def test_another_sysctl_of_the_admins_is_none_of_our_business() -> None:
     assert host.row(prefix(0)) is not None
 
 
+def test_what_a_trial_does_is_looked_at_within_a_second() -> None:
+    host = Host()
+    host.add(0, *SHALLOW)
+    while not host.said("tries"):
+        host.run(1)
+    assert host.wakes["look"] <= host.now_s + 1
+
+
 def test_an_arm_that_vanishes_or_is_refused_is_left_and_taken_up_again() -> None:
     host = Host()
     host.add(0, *DEEP)
@@ -183,6 +192,20 @@ def test_what_was_learned_outlives_the_daemon() -> None:
     assert not again.said("tries")[:1] or again.said()[0].startswith("tries cubic")
 
 
+def test_what_was_learned_in_another_namespace_waits_for_traffic_there() -> None:
+    web = Netns(NetnsCookie(77), "web")
+    host = Host(netns=web)
+    host.add(0, *DEEP)
+    host.run(600)
+    again = Host(Congestion(), netns=web)
+    again.tuner.restore(host.tuner.save(host.now_s, 1e9), again.now_s, 1e9)
+    again.tuner.init(replace(again.facts(), netns=HOST))
+    assert again.row(prefix(0)) is None
+    again.add(0, *DEEP)
+    again.run(15)
+    assert arm_of(again) == BBR
+
+
 def test_ten_thousand_hostile_prefixes_change_nothing_for_an_honest_one() -> None:
     host = Host()
     host.add(0, *LOSSY)
@@ -200,6 +223,9 @@ def test_ten_thousand_hostile_prefixes_change_nothing_for_an_honest_one() -> Non
     assert arm_of(host) == BBR
     assert len(places.known) <= 256
     assert places.refused > 0
+    told = host.said("degraded")
+    assert 0 < len(told) < 16
+    assert "no room for it: " in told[0]
 
 
 def hostile(number: int) -> Prefix:

@@ -71,6 +71,7 @@ class Congestion(Tuner):
                 "see_end": "how connections fare is not learned",
             },
             settings=(DEFAULT,),
+            needs=("apply_arm", "see_end"),
         )
         self.pace = USUAL
         self.namespaces: dict[NetnsCookie, Places] = {}

@@ -19,9 +19,10 @@ static __always_inline __u32 route_metric(const struct tcp_sock *tp, int number)
 	const __u32 *metrics;
 	__u32 found = 0;
 
-	if (!dst)
+	/* Read-only and not counted: dst_default_metrics, all zero. */
+	if (!dst || (dst->_metrics & DST_METRICS_FLAGS) == DST_METRICS_READ_ONLY)
 		return 0;
-	metrics = (const __u32 *)(dst->_metrics & ~3UL);
+	metrics = (const __u32 *)(dst->_metrics & ~DST_METRICS_FLAGS);
 	bpf_probe_read_kernel(&found, sizeof(found), metrics + number - 1);
 	return found;
 }
@@ -51,7 +52,7 @@ static __always_inline bool set_arm(struct bpf_sock_ops *ctx,
 
 	key.netns_cookie = netns_cookie;
 	__builtin_memcpy(key.arm, to->arm, sizeof(key.arm));
-	if (bpf_map_lookup_elem(&broken, &key))
+	if (arms_refused && bpf_map_lookup_elem(&broken, &key))
 		return false;
 	result = bpf_setsockopt(ctx, SOL_TCP, TCP_CONGESTION, key.arm, sizeof(key.arm));
 	if (!result)
@@ -90,35 +91,25 @@ static __always_inline void tell_default(const struct tcp_congestion_ops *ca,
 static __always_inline void remember(struct bpf_sock_ops *ctx,
 				     const struct assignment *to, __u32 window)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct flow *flow;
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct flow flow = {};
 
-	if (!sk)
-		return;
-	if (remembered >= MOST_REMEMBERED) {
+	flow.born_ns = bpf_ktime_get_ns();
+	flow.run = to->run;
+	flow.initial_window = window ? window : ctx->snd_cwnd;
+	flow.tell_transfers = to->tell_transfers;
+	if (bpf_map_update_elem(&flows, &cookie, &flow, BPF_NOEXIST)) {
 		__sync_fetch_and_add(&not_remembered, 1);
 		return;
 	}
-	flow = bpf_sk_storage_get(&flows, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!flow)
-		return;
 	__sync_fetch_and_add(&remembered, 1);
-	flow->born_ns = bpf_ktime_get_ns();
-	flow->run = to->run;
-	flow->initial_window = window ? window : ctx->snd_cwnd;
-	flow->tell_transfers = to->tell_transfers;
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 				       BPF_SOCK_OPS_RTT_CB_FLAG);
 }
 
-/* An application may connect the same socket again after connect(AF_UNSPEC), which
- * sets all counters back.
- */
-static __always_inline void forget_earlier(struct bpf_sock_ops *ctx)
+static __always_inline void forget(__u64 cookie)
 {
-	struct bpf_sock *sk = ctx->sk;
-
-	if (sk && !bpf_sk_storage_delete(&flows, sk))
+	if (!bpf_map_delete_elem(&flows, &cookie))
 		__sync_fetch_and_add(&remembered, -1);
 }
 
@@ -160,13 +151,15 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 
 static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
 	struct path_key path;
 	struct tcp_sock *tp;
 	struct flow *flow;
-	__u64 now;
+	__u64 cookie, now;
 
-	flow = sk ? bpf_sk_storage_get(&flows, sk, NULL, 0) : NULL;
+	if (!remembered)
+		return;
+	cookie = bpf_get_socket_cookie(ctx);
+	flow = bpf_map_lookup_elem(&flows, &cookie);
 	if (!flow)
 		return;
 	if (flow->round_trips < STARTED_UP) {
@@ -197,7 +190,7 @@ static __always_inline void each_round_trip(struct bpf_sock_ops *ctx)
 	if (now - flow->looked_ns < TOLD_EVERY)
 		return;
 	flow->looked_ns = now;
-	tp = bpf_skc_to_tcp_sock(sk);
+	tp = ctx->sk ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
 	if (!tp)
 		return;
 	if (!flow->told && class_of(tp->bytes_acked) < LARGEST &&
@@ -212,7 +205,11 @@ int apply_arm(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
-		forget_earlier(ctx);
+		/* An application may connect the same socket again after
+		 * connect(AF_UNSPEC), which sets all counters back.
+		 */
+		if (remembered)
+			forget(bpf_get_socket_cookie(ctx));
 		begin(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
@@ -225,30 +222,23 @@ int apply_arm(struct bpf_sock_ops *ctx)
 	return pass_on(ctx);
 }
 
-/* Once for each socket, when it is closed and all its data was acknowledged or
- * given up: the callback for state changes would run three times.
- */
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(see_end, struct sock *sk)
+static __always_inline void end(struct sock *sk, struct flow *flow)
 {
-	struct flow *flow = bpf_sk_storage_get(&flows, sk, NULL, 0);
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock((struct sock_common *)sk);
 	struct sums_key key = {};
 	struct assignment *to;
 	struct path_key path;
 
-	if (flow)
-		__sync_fetch_and_add(&remembered, -1);
 	if (!tp || tp->bytes_acked < LEAST_BYTES || !path_of(tp, &path))
-		return 0;
+		return;
 	if (flow) {
 		tell(tp, flow, &path, bpf_ktime_get_ns(), true);
 		tell_transfer(tp, flow, &path);
-		return 0;
+		return;
 	}
 	to = bpf_map_lookup_elem(&assignments, &path);
 	if (!is_ours(tp, to))
-		return 0;
+		return;
 	key.netns_cookie = path.netns_cookie;
 	key.prefix = path.prefix;
 	key.size_class = class_of(tp->bytes_acked);
@@ -258,5 +248,23 @@ int BPF_PROG(see_end, struct sock *sk)
 	} else {
 		add_stranger(tp, &key);
 	}
+}
+
+/* Once for each socket, when it is closed and all its data was acknowledged or
+ * given up: the callback for state changes would run three times.
+ */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(see_end, struct sock *sk)
+{
+	struct flow *flow = NULL;
+	__u64 cookie = 0;
+
+	if (remembered) {
+		cookie = bpf_get_socket_cookie(sk);
+		flow = bpf_map_lookup_elem(&flows, &cookie);
+	}
+	end(sk, flow);
+	if (flow)
+		forget(cookie);
 	return 0;
 }

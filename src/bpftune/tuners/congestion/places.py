@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from bpftune.model import Drop, Netns, Prefix, Put, ReadText, Request, Take, Wake
+from bpftune.model import Drop, Netns, Prefix, Put, ReadText, Request, Take, Tell, Wake
 from bpftune.policy.parents import Votes, above, prior
 from bpftune.policy.reward import SizeClass
 from bpftune.tuners.congestion.destination import (
@@ -34,6 +34,12 @@ from bpftune.tuners.congestion.maps import (
     text,
 )
 from bpftune.tuners.congestion.offer import LOOK, NAMES, Offer, read
+from bpftune.tuners.congestion.room import (
+    MOST,
+    MOST_OF_ONE_PARENT,
+    dispensable,
+    has_room,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,16 +61,8 @@ CLOSE_LOOK_S = 1.0
 
 IDLE_LOOK_S = 10.0
 
-MOST = 256
-MOST_OF_ONE_PARENT = MOST // 4
-"""Destinations in one /16 (IPv4) or /32 (IPv6): whoever has many prefixes there cannot
-take all the room."""
-
 MOST_PARENTS = 256
 MOST_AT_ONCE = 64
-IDLE_S = 600.0
-"""A destination not heard of for so long makes room for another."""
-
 ENOUGH_FLOWS = 5
 """Of 100 kB and more, without any that is large: then the initial window matters."""
 
@@ -102,8 +100,9 @@ class Places:
             and (prefix in large or sum(one.flows for one in sums) >= ENOUGH_FLOWS)
         ]
         worth.sort(key=lambda one: -sum(sums.bytes_acked for sums in of[one]))
-        self.refused += len(worth[MOST_AT_ONCE:])
-        return self.await_offer(dict.fromkeys(worth[:MOST_AT_ONCE]))
+        requests = self._refuse(worth[MOST_AT_ONCE:])
+        newcomers = dict.fromkeys(worth[:MOST_AT_ONCE])
+        return [*requests, *self.await_offer(newcomers)]
 
     def await_offer(
         self, newcomers: Mapping[Prefix, Destination | None]
@@ -112,7 +111,8 @@ class Places:
 
         With what is remembered of them, if anything.
         """
-        self._newcomers.update(newcomers)
+        for prefix, remembered in newcomers.items():
+            self._newcomers.setdefault(prefix, remembered)
         return [ReadText(NAMES)] if self._newcomers else []
 
     def offered(self, texts: Mapping[str, str], facts: Facts) -> list[Request]:
@@ -154,34 +154,26 @@ class Places:
         if self._offer is None or prefix in self.known:
             return []
         requests: list[Request] = []
-        if not self._has_room(prefix):
-            idle = self._dispensable(prefix, now_s)
+        if not has_room(self.known, prefix):
+            idle = dispensable(self.known, prefix, now_s)
             if idle is None:
-                self.refused += 1
-                return []
+                return self._refuse([prefix])
             requests += self._let_go(idle)
         newcomer = remembered or meet(prefix, self._offer, self._failed, now_s)
         newcomer = offered_anew(newcomer, self._offer, self._failed, now_s)
         return [*requests, *self._keep(prefix, newcomer, now_s)]
 
-    def _siblings(self, prefix: Prefix) -> list[Prefix]:
-        parent = above(prefix)[0]
-        return [one for one in self.known if above(one)[0] == parent]
-
-    def _has_room(self, prefix: Prefix) -> bool:
-        siblings = len(self._siblings(prefix))
-        return len(self.known) < MOST and siblings < MOST_OF_ONE_PARENT
-
-    def _dispensable(self, prefix: Prefix, now_s: float) -> Prefix | None:
-        """Return the destination that is to make room for *prefix*, if any may."""
-        siblings = self._siblings(prefix)
-        is_many = len(siblings) >= MOST_OF_ONE_PARENT
-        among = siblings if is_many else list(self.known)
-        idle = [one for one in among if now_s - self.known[one].seen_s >= IDLE_S]
-        if not idle:
-            return None
-        known = self.known
-        return min(idle, key=lambda one: (known[one].is_valued, known[one].seen_s))
+    def _refuse(self, prefixes: list[Prefix]) -> list[Request]:
+        """Count who finds no room; say so the first time, and as it doubles."""
+        before, self.refused = self.refused, self.refused + len(prefixes)
+        if before.bit_length() == self.refused.bit_length():
+            return []
+        why = (
+            f"no room for it: {len(self.known)} destinations are looked after in this "
+            f"namespace, at most {MOST}, and {MOST_OF_ONE_PARENT} of one network; "
+            f"{self.refused} were refused"
+        )
+        return [Tell("degraded", prefixes[0], why, {"refused": self.refused})]
 
     def _let_go(self, prefix: Prefix) -> list[Request]:
         self.known.pop(prefix, None)
@@ -244,11 +236,14 @@ class Places:
                 of[key.prefix].append((key, row))
         self._fresh = self._fresh or bool(of)
         requests: list[Request] = []
+        before = self._look_s()
         for prefix, theirs in of.items():
             self.known[prefix] = see(self.known[prefix], theirs, facts.now_s)
             requests += self._decide(prefix, facts, pace)
         if of and not self._looking:
             requests += self.begun()
+        elif self._look_s() < before:  # another arm is in force now
+            requests.append(Wake(LOOK, self._look_s()))
         return requests
 
     def _decide(self, prefix: Prefix, facts: Facts, pace: Pace) -> list[Request]:

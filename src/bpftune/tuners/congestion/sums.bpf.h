@@ -16,11 +16,7 @@ static __always_inline bool same_name(const char *a, const char *b)
 static __always_inline bool is_named(const struct tcp_congestion_ops *ca,
 				     const struct assignment *to, bool by_arm)
 {
-	__u64 name[2] = {};
-
-	if (bpf_core_read(name, sizeof(name), &ca->name))
-		return false;
-	return same_name((const char *)name, by_arm ? to->arm : to->found);
+	return same_name(ca->name, by_arm ? to->arm : to->found);
 }
 
 static __always_inline bool is_changed(const struct assignment *to)

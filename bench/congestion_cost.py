@@ -1,0 +1,449 @@
+"""What the congestion tuner's BPF programs cost: new connections, and bulk.
+
+Connecting, sending 1 KB and closing over veth, again and again in one thread, so
+that both ends and all that carries the segments are on one processor. By turns
+there are no programs, those of tcp_buffer, and both, with nothing decided for the
+destination, the decision to stay with the default, another algorithm in force, or
+one on trial. The last two are compared with connections that get the same algorithm
+from their route, as it costs something by itself. Each turn has all of
+them there and back (first and last, second and last but one ...), so that what
+drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
+statistics of the programs: runs and time, per connection and per MB of bulk.
+
+    python -m bench.congestion_cost [--rounds N] [--connections N] [--out FILE]
+
+The programs are attached to a control group of this process only. That for the end
+of connections runs for the whole machine, whoever else connects there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import os
+import socket
+import statistics
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bench.overhead import (
+    MB,
+    PAYLOAD,
+    Counts,
+    Row,
+    bpf_statistics,
+    program_counts,
+    ratio_row,
+    say,
+)
+from bpftune.kernel.bpf_map import BpfMap
+from bpftune.kernel.cgroup import cgroup2_root
+from bpftune.kernel.loader import Loader
+from bpftune.kernel.tick import tick_ns
+from bpftune.lab.network import Lab
+from bpftune.lab.traffic import Bulk
+from bpftune.model import NetnsCookie, Prefix
+from bpftune.tuners.congestion import tuner as congestion
+from bpftune.tuners.congestion.maps import ASSIGNMENTS, Assignment, PathKey, padded
+from bpftune.tuners.tcp_buffer import tuner as tcp_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bpftune.kernel.bpf import BpfObject
+    from bpftune.lab.link import Link
+    from bpftune.model import Tuner
+
+HERE = Path(__file__).parent
+FOUND, ARM = "reno", "cubic"
+CHUNK = 50
+"""Connections between two looks at the kernel's statistics."""
+
+COUNTED = 4000
+WARM_UP = 10
+TURNS = 10
+
+
+class Setup(NamedTuple):
+    """Which programs are there, and what is decided for the destination."""
+
+    name: str
+    tuners: tuple[Tuner, ...] = (tcp_buffer, congestion)
+    decided: Assignment | None = None
+    by_route: str = ""
+    """The algorithm that the routes give, without programs."""
+
+
+NONE = Setup("no programs", ())
+NONE_ARM = Setup(f"{ARM} by route", (), by_route=ARM)
+BUFFER = Setup("tcp_buffer only", (tcp_buffer,))
+SETUPS = (
+    NONE,
+    BUFFER,
+    Setup("nothing decided"),
+    Setup("default stays", decided=Assignment(bytes(16), padded(FOUND), 1, 0, 0, 0)),
+    NONE_ARM,
+    Setup("settled", decided=Assignment(padded(ARM), padded(FOUND), 1, 0, 0, 0)),
+    Setup("on trial", decided=Assignment(padded(ARM), padded(FOUND), 1, 1, 0, 0)),
+)
+
+
+def compared_with(setup: Setup) -> tuple[Setup, ...]:
+    """Return those without the tuner to compare with: what is sent is sent alike."""
+    if setup.decided and setup.decided.arm.strip(b"\0"):
+        return (NONE_ARM,)
+    return tuple(one for one in (NONE, BUFFER) if one not in {setup, NONE_ARM})
+
+
+@contextmanager
+def own_cgroup() -> Iterator[int]:
+    """Move this process to a control group of its own; give its descriptor."""
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    found = next(one[3:] for one in lines if one.startswith("0::"))
+    root = cgroup2_root()
+    group = root / f"bpftune-bench-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text("0")
+        try:
+            fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+        finally:
+            (root / found.lstrip("/") / "cgroup.procs").write_text("0")
+    finally:
+        group.rmdir()
+
+
+class Programs:
+    """The programs of some tuners, loaded, which come and go."""
+
+    def __init__(self, loader: Loader, tuners: tuple[Tuner, ...], fd: int) -> None:
+        """Load them; those for control groups are for the one open at *fd*."""
+        self._fd = fd
+        self._attached: list[tuple[BpfObject, str, str]] = []
+        for tuner in tuners:
+            path, constants = tuner.bpf_object, {"tick_ns": tick_ns()}
+            if path is None:
+                raise SystemExit(f"{tuner.name} has no programs")
+            for one in loader.add(tuner, path, tuner.events, constants, fd):
+                if not one.works:
+                    raise SystemExit(f"the kernel refused {one}")
+            opened = loader.object(tuner)
+            for name, section in opened.programs:
+                # Of sockops, the first calls the others.
+                chained = section == "sockops" and tuner is not tuners[0]
+                if not chained and not section.startswith("iter/"):
+                    self._attached.append((opened, name, section))
+        if congestion in tuners:
+            self._table = BpfMap[PathKey, Assignment](
+                loader.object(congestion), ASSIGNMENTS.name, PathKey, Assignment
+            )
+
+    def detach(self) -> None:
+        """Detach them; loading attached them."""
+        for opened, name, _ in self._attached:
+            opened.detach(name)
+
+    def attach(self) -> None:
+        """Attach them again."""
+        for opened, name, section in self._attached:
+            opened.attach(name, self._fd if section == "sockops" else -1)
+
+    def decide(self, decided: Assignment | None, link: Link) -> None:
+        """Have this in force for what goes over *link*, both ways, or nothing."""
+        address = socket.inet_aton(link.ends[0].ipv4)[:3].ljust(16, b"\0")
+        for end in link.ends:
+            cookie = NetnsCookie(end.namespace.cookie)
+            key = PathKey(cookie, Prefix(socket.AF_INET, 24, address))
+            if decided:
+                self._table.put(key, decided)
+            else:
+                self._table.remove(key)
+
+
+def fastest_quarter(took: list[float]) -> float:
+    """Return the mean of the least quarter.
+
+    What else goes on here disturbs many, and makes none of them faster.
+    """
+    return statistics.fmean(sorted(took)[: max(1, len(took) // 4)])
+
+
+@contextmanager
+def connector(link: Link) -> Iterator[Callable[[int], list[float]]]:
+    """Give what makes so many connections and tells how long each took, in s."""
+    source, target = link.ends
+    with target.namespace.inside(
+        lambda: socket.create_server((target.ipv4, 0), backlog=16)
+    ) as listener:
+        at = listener.getsockname()
+
+        def connect(count: int) -> list[float]:
+            took_s = []
+            for _ in range(count):
+                began_s = time.perf_counter()
+                client = socket.socket()
+                client.connect(at)
+                accepted, _ = listener.accept()
+                client.sendall(PAYLOAD)
+                client.close()
+                while accepted.recv(65536):
+                    pass
+                accepted.close()
+                took_s.append(time.perf_counter() - began_s)
+            return took_s
+
+        yield lambda count: source.namespace.inside(lambda: connect(count))
+
+
+def make_link(lab: Lab) -> Link:
+    """Join two new namespaces."""
+    first, second = lab.namespace("a"), lab.namespace("b")
+    for one in first, second:
+        one.set_congestion_control(FOUND)
+    return lab.veth(first, second)
+
+
+def give_routes(link: Link, algorithm: str) -> None:
+    """Have the route over *link* choose an algorithm, both ways, or none."""
+    for end in link.ends:
+        network = end.ipv4.rpartition(".")[0] + ".0/24"
+        chosen = f"congctl {algorithm}" if algorithm else ""
+        end.namespace.ip(
+            f"route replace {network} dev {end.device} proto kernel scope link"
+            f" src {end.ipv4} {chosen}"
+        )
+
+
+# --- how many connections a second -------------------------------------------
+
+
+@contextmanager
+def in_force(
+    setup: Setup, loaded: dict[tuple[Tuner, ...], Programs], link: Link
+) -> Iterator[None]:
+    """Attach the programs of *setup*, with what it has decided."""
+    programs = loaded.get(setup.tuners)
+    if not programs:
+        give_routes(link, setup.by_route)
+        yield
+        give_routes(link, "")
+        return
+    programs.attach()
+    try:
+        if setup.decided:
+            programs.decide(setup.decided, link)
+        yield
+        if setup.decided:
+            programs.decide(None, link)
+    finally:
+        programs.detach()
+
+
+def one_round(
+    loaded: dict[tuple[Tuner, ...], Programs], turns: int, count: int
+) -> list[dict[str, float]]:
+    """Return connections per second with each setup, for each turn there and back."""
+    found = []
+    # Connections wait in TIME-WAIT for a minute: those of other rounds are gone.
+    with Lab() as lab:
+        link = make_link(lab)
+        with connector(link) as connect:
+            for _ in range(turns):
+                logs: dict[str, list[float]] = {one.name: [] for one in SETUPS}
+                for setup in (*SETUPS, *reversed(SETUPS)):
+                    with in_force(setup, loaded, link):
+                        took_s = fastest_quarter(connect(WARM_UP + count)[WARM_UP:])
+                    logs[setup.name].append(-math.log(took_s))
+                found.append(
+                    {
+                        name: math.exp(statistics.fmean(one))
+                        for name, one in logs.items()
+                    }
+                )
+    return found
+
+
+def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
+    """Return a row for each setup: how its rate compares with others in its turn."""
+    turns: list[dict[str, float]] = []
+    with Loader() as first, Loader() as second:
+        loaded = {
+            one.tuners: Programs(loader, one.tuners, cgroup_fd)
+            for one, loader in ((BUFFER, first), (SETUPS[-1], second))
+        }
+        for programs in loaded.values():
+            programs.detach()
+        for number in range(rounds):
+            turns += one_round(loaded, TURNS, count)
+            rows = compared(turns)
+            seen = ", ".join(
+                f"{row['kind']} {row['median']:.3f} of {row['than']}" for row in rows
+            )
+            say(f"  {number + 1} of {rounds}: {seen}")
+    return rows
+
+
+def compared(turns: list[dict[str, float]]) -> list[Row]:
+    """Return how each setup's rates compare with those of the two to compare with."""
+    rows = []
+    for setup in SETUPS[1:]:
+        mine = [one[setup.name] for one in turns]
+        for base in compared_with(setup):
+            ratios = [one[setup.name] / one[base.name] for one in turns]
+            row = ratio_row(setup.name, ratios, mine)
+            del row["bits_per_s_without"]
+            row["than"] = base.name
+            row["connections_per_s"] = statistics.median(mine)
+            row["middle"] = statistics.quantiles(ratios, n=4)[::2]
+            rows.append(row)
+    return rows
+
+
+# --- what the programs do ----------------------------------------------------
+
+
+def difference(before: Counts, after: Counts) -> dict[str, Any]:
+    """Return runs and time of each program, and of all."""
+    programs = {
+        name: (runs - before[name][0], took_ns - before[name][1])
+        for name, (runs, took_ns) in after.items()
+    }
+    return {
+        "programs": programs,
+        "runs": sum(runs for runs, _ in programs.values()),
+        "took_ns": sum(took_ns for _, took_ns in programs.values()),
+    }
+
+
+def bulk_bytes(lab: Lab, link: Link, seconds: float) -> int:
+    """Send as fast as it goes; return how many bytes arrived."""
+    flows = lab.traffic(link, Bulk())
+    flows.wait_s(seconds)
+    flows.stop()
+    return sum(sum(one["bytes"]) for one in flows.received())
+
+
+def counted_connections(link: Link, count: int) -> Row:
+    """Make *count* connections; return what the programs did, and at their fastest."""
+    looks = [program_counts(os.getpid())]
+    with connector(link) as connect:
+        for _ in range(count // CHUNK):
+            connect(CHUNK)
+            looks.append(program_counts(os.getpid()))
+    parts = list(itertools.starmap(difference, itertools.pairwise(looks)))
+    return {
+        "unit": "connection",
+        "units": count // CHUNK * CHUNK,
+        "undisturbed_ns": fastest_quarter([one["took_ns"] for one in parts]) / CHUNK,
+    } | difference(looks[0], looks[-1])
+
+
+def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
+    """Return what the kernel counts for each setup, of connections and of bulk."""
+    rows: list[Row] = []
+    for setup in SETUPS:
+        if not setup.tuners:
+            continue
+        with Lab() as lab, ExitStack() as stack:
+            link = make_link(lab)
+            loader = stack.enter_context(Loader())
+            loaded = Programs(loader, setup.tuners, cgroup_fd)
+            if setup.decided:
+                loaded.decide(setup.decided, link)
+            stack.enter_context(bpf_statistics())
+            rows.append({"setup": setup.name} | counted_connections(link, count))
+            before = program_counts(os.getpid())
+            sent = bulk_bytes(lab, link, seconds)
+            after = program_counts(os.getpid())
+            rows.append(
+                {"setup": setup.name, "unit": "MB", "units": sent / MB}
+                | difference(before, after)
+            )
+    return rows
+
+
+# --- the report --------------------------------------------------------------
+
+
+def report(ratios: list[Row], counted: list[Row]) -> str:
+    """Return both tables."""
+    lines = ["| setup | a second | to | ratio: median, middle half | mean ± 2 s.e. |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [
+        f"| {row['kind']} | {row['connections_per_s']:.0f} | {row['than']} "
+        f"| {row['median']:.3f}, {row['middle'][0]:.3f} to {row['middle'][1]:.3f} "
+        f"| {row['ratio']:.3f}, {row['low']:.3f} to {row['high']:.3f} |"
+        for row in ratios
+    ]
+    lines += [
+        "",
+        "| programs | runs | ns | undisturbed | of which |",
+        "|---|---|---|---|---|",
+    ]
+    for row in counted:
+        runs, units = row["runs"], row["units"]
+        parts = ", ".join(
+            f"{name} {its_runs / units:.3g} x {its_ns / its_runs:.0f} ns"
+            for name, (its_runs, its_ns) in row["programs"].items()
+            if its_runs
+        )
+        lines.append(
+            f"| {row['setup']} | {runs / units:.3g} / {row['unit']} "
+            f"| {row['took_ns'] / units:.0f} "
+            f"| {row.get('undisturbed_ns', math.nan):.0f} "
+            f"| {parts} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure both parts and write the tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.congestion_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=10, help=f"of {TURNS} turns")
+    parser.add_argument("--connections", type=int, default=100, help="of each run")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of bulk")
+    out = HERE / "results" / "congestion_cost.json"
+    parser.add_argument("--out", type=Path, default=out)
+    options = parser.parse_args(argv)
+    loads = [os.getloadavg()]
+    with own_cgroup() as cgroup_fd:
+        say("what the programs do")
+        counted = programs(cgroup_fd, COUNTED, options.seconds)
+        say("connections per second")
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed)})
+        try:
+            ratios = rates(cgroup_fd, options.rounds, options.connections)
+        finally:
+            os.sched_setaffinity(0, allowed)
+    loads.append(os.getloadavg())
+    options.out.parent.mkdir(exist_ok=True)
+    result = {
+        "schema": 1,
+        "kernel": os.uname().release,
+        "processors": os.cpu_count(),
+        "load_averages": loads,
+        "rates": ratios,
+        "programs": counted,
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(report(ratios, counted))
+    print(f"\nload average {loads[0][0]:.2f} before, {loads[1][0]:.2f} after")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
