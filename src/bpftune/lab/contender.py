@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from bpftune.lab.child import Record
     from bpftune.lab.namespaces import Namespace
 
-START_S = 15.0
+START_S = 45.0
+"""A busy machine takes its time to verify BPF programs."""
+
 STOP_S = 5.0
 KINDS = "none, self, sysctl:FILE or 'cmd:ANY COMMAND'"
 
