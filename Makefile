@@ -37,7 +37,7 @@ check: build man
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q -m "not slow" $(wildcard tests/unit examples)
 
-##@ bench: measure what bpftune gains and costs, in about forty minutes
+##@ bench: measure what bpftune gains and costs, in about fifty minutes
 bench: build
 	$(AS_ROOT) $(BIN)/python -m bench
 

@@ -2,8 +2,9 @@
 
     python -m bench [--full]
 
-Results are written to ``bench/results``. Without ``--full`` (some five hours)
-the paths with one flow of cubic stand for the others.
+Results are written to ``bench/results``. Without ``--full`` (some twelve hours)
+the paths with one flow of cubic stand for the others, and one with too large a buffer
+for those that congestion control matters on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import initial_sizes, overhead, receive_buffers, send_buffers
+from bench import congestion, initial_sizes, overhead, receive_buffers, send_buffers
 
 
 def main() -> int:
@@ -24,6 +25,8 @@ def main() -> int:
     failed += int(send_buffers.main(asked) > 0)
     failed += int(receive_buffers.main(asked) > 0)
     failed += int(initial_sizes.main(asked) > 0)
+    asked = [] if options.full else ["bufferbloat", "--reference-seconds", "120"]
+    failed += int(congestion.main(asked) > 0)
     return failed
 
 

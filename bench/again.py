@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.network import Lab
-from bpftune.lab.run import set_up
 from bpftune.lab.scenario import MIB, Scenario, override
 from bpftune.lab.scenarios import find
+from bpftune.lab.topology import set_up
 from bpftune.lab.triples import RMEM, WMEM, Watched, set_triple
 
 if TYPE_CHECKING:
     from bpftune.lab.child import Record
-    from bpftune.lab.link import Link
     from bpftune.lab.namespaces import Namespace
+    from bpftune.lab.traffic import Joined
 
 RESULTS = Path(__file__).parent / "results"
 TIMES = 2
@@ -62,7 +62,7 @@ def settled(watched: list[Watched], began_s: float, goodput: float) -> Settled:
 
 
 def once(
-    lab: Lab, scenario: Scenario, ends: tuple[Namespace, Namespace, Link], state: Path
+    lab: Lab, scenario: Scenario, ends: tuple[Namespace, Namespace, Joined], state: Path
 ) -> Settled:
     """Run *scenario* from its limits, with a daemon that knows what is in *state*."""
     sender, receiver, link = ends
@@ -95,11 +95,12 @@ def run(scenario: Scenario) -> list[Settled]:
         tempfile.TemporaryDirectory(prefix="bpftune-again-") as directory,
         Lab() as lab,
     ):
-        sender, receiver, link, _ = set_up(lab, scenario)
+        net = set_up(lab, scenario)
+        ends = net.sender, net.receiver, net.link
         for _ in range(TIMES):
-            found.append(once(lab, scenario, (sender, receiver, link), Path(directory)))
+            found.append(once(lab, scenario, ends, Path(directory)))
             print(line(len(found), found[-1]), flush=True)
-        link.close()
+        net.close()
     return found
 
 

@@ -70,13 +70,9 @@ class Adoption:
                 self._carrier.adopted(entry, _found_words(entry))
 
     def _tell_damage(self, earlier: Replayed) -> None:
-        if not earlier.skipped and not earlier.cut_bytes:
+        if not earlier.damage:
             return
-        lines = "1 line" if earlier.skipped == 1 else f"{earlier.skipped} lines"
-        why = (
-            f"the journal is damaged: {lines} left out, "
-            f"{earlier.cut_bytes} bytes at its end cut off"
-        )
+        why = f"the journal is damaged: {earlier.damage}"
         extra = {"skipped": earlier.skipped, "cut_bytes": earlier.cut_bytes}
         self._tell(Record("degraded", why, extra=extra))
 

@@ -6,7 +6,7 @@ too many are asked for, each comes later, so their cost has a ceiling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpftune.model import NetnsCookie, Prefix, Recheck, Tuner, Wake, Watch
 
@@ -131,9 +131,8 @@ class Agenda:
         key = (cookie, recheck.name)
         known = self._rechecks.get(key)
         if known is not None:  # the value before the first write counts
-            recheck = Recheck(
-                recheck.name, known.recheck.old, recheck.uid, recheck.comm
-            )
+            before = known.recheck
+            recheck = replace(recheck, old=before.old, old_text=before.old_text)
         self._rechecks[key] = Rechecking(cookie, recheck, now_s)
 
     def write_of(self, cookie: NetnsCookie, name: str) -> Recheck | None:
@@ -141,9 +140,14 @@ class Agenda:
 
         The namespace is the writer's: one from there, else from elsewhere.
         """
-        known = self._rechecks.get((cookie, name)) or next(
-            (one for (_, what), one in self._rechecks.items() if what == name), None
+        known = (one for (_, what), one in self._rechecks.items() if what == name)
+        return self.write_from(cookie, name) or next(
+            (one.recheck for one in known), None
         )
+
+    def write_from(self, cookie: NetnsCookie, name: str) -> Recheck | None:
+        """Return the write to sysctl *name* from this namespace, as ``write_of``."""
+        known = self._rechecks.get((cookie, name))
         return known.recheck if known else None
 
     def due_looks(self, now_s: float) -> list[Looking]:

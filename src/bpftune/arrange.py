@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.sysctl import SysctlError
+from bpftune.kinds import KINDS
 from bpftune.model import (
     Drop,
     Event,
@@ -19,6 +20,7 @@ from bpftune.model import (
     Request,
     Survey,
     Take,
+    Tell,
     TextRead,
     Tuner,
     Wake,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from bpftune.agenda import Agenda
     from bpftune.machine import Machine
     from bpftune.tables import Tables
+
+
+_IN_FORCE = frozenset({"tries", "chosen"})  # these say what connections get
 
 
 class Arranger:
@@ -78,9 +83,32 @@ class Arranger:
                 self._survey(tuner, request, cookie)
             case Put() | Drop() | Take():
                 return self._tables.do(tuner, cookie, request)
+            case Tell():
+                self._tell_of(tuner, cookie, request)
             case ReadText():
                 return [self._read_text(request, cookie)]
         return ()
+
+    def _tell_of(self, tuner: Tuner, cookie: NetnsCookie, told: Tell) -> None:
+        """Tell of a decision, and whether connections go by it now."""
+        if told.record not in KINDS:
+            raise ValueError(f"there are no records of the kind {told.record!r}")
+        netns = self._machine.namespaces.find(cookie)
+        if netns is None:
+            raise NetnsGoneError(f"network namespace #{cookie} is gone")
+        facts: dict[str, object] = {"destination": str(told.destination)}
+        why, undo = told.why, None
+        if told.record in _IN_FORCE:
+            why_not = self._tables.why_not(tuner, cookie)
+            facts["in_force"] = not why_not
+            if why_not:
+                why = f"{why} (not in force: {why_not})"
+            elif told.record == "chosen":
+                undo = f"bpftune pause {tuner.name}"
+        facts["evidence"] = told.evidence
+        self._tell(
+            Record(told.record, why, tuner.name, netns=netns, undo=undo, extra=facts)
+        )
 
     def _read_text(self, request: ReadText, cookie: NetnsCookie) -> TextRead:
         sysctls, texts = self._machine.sysctls, {}

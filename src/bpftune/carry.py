@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from bpftune.entry import Entry
     from bpftune.ledger import Ledger
 
+GIVEN_BACK = "the admin gave it back"
+
 
 class Sysctls(Protocol):
     """What this program asks of the kernel's sysctls (``kernel.sysctl``)."""
@@ -251,8 +253,7 @@ class Carrier:
     def adopt(self, entry: Entry, value: Value) -> None:
         """Take a tunable back from the admin, who asked for it."""
         self._ledger.adopt(entry, value)
-        why = "the admin gave it back"
-        self._say("adopted", entry, why, value, value)
+        self._say("adopted", entry, GIVEN_BACK, value, value)
 
     def settle(
         self,

@@ -18,7 +18,9 @@ from bpftune.dispatch import SYSCTL, Dispatcher
 from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.process import give_memory_back
 from bpftune.looks import Looks
+from bpftune.memories import Memories
 from bpftune.model import (
     NetnsCookie,
     Recheck,
@@ -30,6 +32,7 @@ from bpftune.model import (
 )
 from bpftune.records import Record
 from bpftune.rollback import SET, Selection, Step, roll_back
+from bpftune.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from bpftune.journal import Journal
     from bpftune.learned import Learned
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -60,10 +64,13 @@ class Daemon(Dispatcher):
         serial: int = 0,
         learned: Learned | None = None,
         learned_path: Path | None = None,
+        state_dir: Path | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Go on from what *earlier* runs left; see ``Dispatcher`` for the rest.
 
-        What is learned is saved to *learned_path*, if any.
+        What is learned is saved to *learned_path*, if any, and what tuners know by
+        themselves in *state_dir*.
         """
         self._earlier = earlier or Replayed()
         super().__init__(
@@ -76,8 +83,12 @@ class Daemon(Dispatcher):
             journal=journal,
             serial=max(serial, self._earlier.serial),
             learned=learned,
+            settings_file=settings_file,
         )
         self._learned_path = learned_path
+        self._memories = Memories(
+            state_dir, tell, self._switch_off, clock=clock, observe=observe
+        )
         self.looks = Looks(machine.sockets, machine.namespaces)
         self._told_lost: Counter[str] = Counter()
         self._next_minute_s = clock() + MINUTE_S
@@ -88,6 +99,9 @@ class Daemon(Dispatcher):
         adoption = Adoption(self.machine, self.ledger, self.carrier, self.tell)
         adoption.adopt(self._earlier, self.tuners)
         self._earlier = Replayed()
+        self.settings.restore()
+        for tuner in list(self.tuners):
+            self._memories.restore(tuner)
         for tuner in list(self.tuners):
             self._begin(tuner, self.machine.namespaces.host.cookie)
         self._handle_pending()
@@ -144,6 +158,7 @@ class Daemon(Dispatcher):
 
     def _recheck(self, cookie: NetnsCookie, recheck: Recheck) -> None:
         try:
+            self.settings.after_write(self.tuners, cookie, recheck)
             changed = self.reconciler.after_write(self.tuners, cookie, recheck)
         except NetnsGoneError:
             self.agenda.settled(cookie, recheck.name)
@@ -171,15 +186,19 @@ class Daemon(Dispatcher):
 
     def _each_minute(self) -> None:
         self._forget_ended()
+        self.settings.each_minute()
         self._handle_changes(self._attributed(self.reconciler.some()))
         self.carrier.settle_doubts()
         self.tell_losses()
         if self.ledger.trouble:
             self.tell(Record("degraded", self.ledger.trouble))
-        self.save_learned()
+        self.save()
+        give_memory_back()
 
-    def save_learned(self) -> None:
-        """Save what was learned since it was saved last."""
+    def save(self) -> None:
+        """Save what was learned, and what tuners know, since it was saved last."""
+        for tuner in list(self.tuners):
+            self._memories.save(tuner)
         self.learned.age(time.time())
         if not self.learned.changed or self._learned_path is None:
             return
@@ -210,6 +229,28 @@ class Daemon(Dispatcher):
             self.tell(Record("lost", why, extra={"lost": dict(new)}))
         self._told_lost = lost
 
+    def review_tables(self) -> Counter[str]:
+        """Let tables follow what is paused; return what moved, by the tuner's name.
+
+        As the number of keys, which mostly are destinations.
+        """
+        before = self.tables.in_force()
+        for name, why in self.tables.review().items():
+            self.tell(Record("degraded", why, name))
+        after = self.tables.in_force()
+        return (before - after) | (after - before)
+
+    def explain(self, destination: str) -> list[tuple[str, str]]:
+        """Return what each tuner knows of *destination*: its name, and a sentence."""
+        told = []
+        for tuner in list(self.tuners):
+            known = self._ask(tuner, tuner.explain, destination, self.clock())
+            sentences = list(map(str, known))
+            if sentences:
+                sentences += self.tables.held(tuner)
+            told += [(tuner.name, one_line(one)) for one in sentences]
+        return told
+
     def rollback(self, selection: Selection, *, dry_run: bool = False) -> list[Step]:
         """Go back to the values found, and leave them so until they are adopted.
 
@@ -236,7 +277,7 @@ class Daemon(Dispatcher):
         """Take back what is on trial, keep the rest and say how to undo it."""
         self._handle_changes(self.reconciler.ours())
         self.carrier.settle(None, "stopped in mid-trial")
-        self.save_learned()
+        self.save()
         for tuner in self.tuners:
             try:
                 tuner.fini()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from bpftune.agenda import Agenda
 from bpftune.arrange import Arranger
@@ -23,25 +23,24 @@ from bpftune.kernel.sysctl import SysctlError
 from bpftune.learned import Learned
 from bpftune.ledger import Ledger
 from bpftune.model import (
-    Advise,
-    Change,
     Event,
     Facts,
-    Keep,
     Memory,
     Netns,
     NetnsCookie,
     NetnsGone,
-    Nudge,
     Rejected,
     Request,
     Tunable,
     Tuner,
     ValueChanged,
     Yield,
+    Yielded,
 )
+from bpftune.perform import Performer
 from bpftune.reconcile import Reconciler
 from bpftune.records import Record
+from bpftune.settings import Settings
 from bpftune.tables import Tables
 
 if TYPE_CHECKING:
@@ -50,6 +49,9 @@ if TYPE_CHECKING:
     from bpftune.entry import Entry
     from bpftune.journal import Journal
     from bpftune.machine import Machine
+    from bpftune.settings_file import SettingsFile
+
+T = TypeVar("T")
 
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
@@ -70,12 +72,13 @@ class Dispatcher:
         journal: Journal | None = None,
         serial: int = 0,
         learned: Learned | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """Wire *tuners*, whose BPF parts *machine* has loaded, to their requests.
 
         With *only_netns*, a laboratory's daemon, namespaces whose name does not
         begin with it are none of its business. *journal* and *serial*: see
-        ``Ledger``.
+        ``Ledger``; *settings_file*: see ``Settings``.
         """
         self.machine = machine
         self.tuners = tuners
@@ -96,11 +99,24 @@ class Dispatcher:
             machine.namespaces.undo_prefix,
             observe=observe,
         )
-        self.tables = Tables(machine.loader, observe=observe)
-        self.arranger = Arranger(
+        find = machine.namespaces.find
+        self.tables = Tables(machine.loader, self.carrier.pauses, find, observe=observe)
+        arranger = Arranger(
             machine, self.agenda, self.tables, tell, self._is_outside, self._unreachable
         )
+        self._performer = Performer(
+            self.ledger, self.learned, self.carrier, arranger, self._hand_over
+        )
         self.reconciler = Reconciler(self.ledger, machine.sysctls, machine.namespaces)
+        self.settings = Settings(
+            machine,
+            self.agenda,
+            tell,
+            self._is_outside,
+            self._hear_writes,
+            self._let_all_know,
+            settings_file,
+        )
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
         self._memory = machine.memory()
@@ -166,6 +182,8 @@ class Dispatcher:
             yielded=frozenset(entry.tunable for entry in known if entry.yielded),
             memory=self._memory_now(),
             learned=self.learned.known(netns),
+            trials=self.ledger.trials(cookie),
+            admins=self.settings.admins(tuner, netns),
         )
 
     def _memory_now(self) -> Memory:
@@ -175,17 +193,21 @@ class Dispatcher:
             self._memory, self._memory_s = self.machine.memory(), now_s
         return self._memory
 
-    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
-        """Name who changed the values, where the hook saw it.
+    def _hear_writes(self) -> None:
+        """Hear what the hook on writes has said by now, before other events.
 
         It speaks before the write, so it may have spoken, but not been heard.
         """
+        for tuner, event in self._take_events():
+            if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+                self._handle_one(tuner, event)
+            else:
+                self._pending.append((tuner, event))
+
+    def _attributed(self, events: list[ValueChanged]) -> list[ValueChanged]:
+        """Name who changed the values, where the hook saw it."""
         if events:
-            for tuner, event in self._take_events():
-                if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
-                    self._handle_one(tuner, event)
-                else:
-                    self._pending.append((tuner, event))
+            self._hear_writes()
         named = []
         for event in events:
             seen = self.agenda.write_of(event.netns_cookie, event.tunable.name)
@@ -236,8 +258,8 @@ class Dispatcher:
         self._handle_pending()
 
     def _ask(
-        self, tuner: Tuner, decide: Callable[..., Iterable[Request]], *about: object
-    ) -> list[Request]:
+        self, tuner: Tuner, decide: Callable[..., Iterable[T]], *about: object
+    ) -> list[T]:
         try:
             return list(decide(*about))
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
@@ -260,46 +282,12 @@ class Dispatcher:
     ) -> None:
         try:
             for request in requests:
-                self._carry_out(tuner, cookie, request, facts)
+                answers = self._performer.do(tuner, cookie, request, facts)
+                self._pending.extend((tuner, answer) for answer in answers)
         except KernelError:
             raise
         except Exception as error:  # noqa: BLE001  a plugin may ask for anything
             self._switch_off(tuner, f"{type(error).__name__}: {error}")
-
-    def _carry_out(
-        self, tuner: Tuner, cookie: NetnsCookie, request: Request, facts: Facts
-    ) -> None:
-        match request:
-            case Change():
-                answer = self.carrier.change(request, facts)
-                if answer is not None:
-                    self._pending.append((tuner, answer))
-                else:
-                    self._learn(request, facts.netns)
-            case Keep():
-                on_trial = self._is_on_trial(cookie, request.tunable)
-                self.carrier.keep(request, cookie)
-                if on_trial:
-                    self._learn(request, facts.netns)
-            case Advise():
-                self.carrier.advise(tuner.name, request, facts.netns)
-            case Yield():
-                self._hand_over(request, cookie)
-            case Nudge() if not self._is_on_trial(cookie, request.tunable):
-                pass  # what was refused needs no notice
-            case _:
-                answers = self.arranger.do(tuner, cookie, request, facts.now_s)
-                self._pending.extend((tuner, answer) for answer in answers)
-
-    def _is_on_trial(self, cookie: NetnsCookie, tunable: Tunable) -> bool:
-        entry = self.ledger.get(cookie, tunable)
-        return entry is not None and entry.trial is not None
-
-    def _learn(self, request: Change | Keep, netns: Netns) -> None:
-        """Take in what a trial came to, if it ended."""
-        if request.tried is not None:
-            tunable = request.tunable.name
-            self.learned.take_in(netns, tunable, request.tried, time.time())
 
     def _hand_over(
         self, request: Yield, cookie: NetnsCookie, *, by_file: bool = False
@@ -321,6 +309,12 @@ class Dispatcher:
         if owner:
             self._pending.append((owner[0], event))
 
+    def _let_all_know(self, event: Yielded) -> None:
+        """Queue *event* for the tuners that go by a setting, as the next one."""
+        for tuner in self.tuners:
+            if event.tunable.name in tuner.settings:
+                self._pending.appendleft((tuner, event))
+
     def _unreachable(self, cookie: NetnsCookie) -> None:
         """Count an event that came too late, and forget its namespace if it ended."""
         self.lost["network namespace gone"] += 1
@@ -332,6 +326,7 @@ class Dispatcher:
         self.agenda.forget(cookie)
         self.tables.forget(cookie)
         self.ledger.forget(cookie)
+        self.settings.forget(cookie)
         self.machine.sysctls.forget(cookie)
         nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
         gone = NetnsGone(cookie)

@@ -20,7 +20,7 @@ from bpftune.entry import Entry, entry_from, serial_of
 from bpftune.kernel.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 NAME = "journal"  # in the run directory
 FORMAT = 1
@@ -78,6 +78,7 @@ class Replayed:
     *entries* are as last recorded, in doubt or on trial as they may be.
     *cut_bytes* at the end cannot be read, as when a write was cut short;
     *skipped* lines before it are damaged. *serial* is the last change's number.
+    Of a file of something else than entries, only how it was read counts.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -86,6 +87,14 @@ class Replayed:
     serial: int = 0
     is_of_another_boot: bool = False
 
+    @property
+    def damage(self) -> str:
+        """What could not be read, in words; empty if all could."""
+        if not self.skipped and not self.cut_bytes:
+            return ""
+        lines = "1 line" if self.skipped == 1 else f"{self.skipped} lines"
+        return f"{lines} left out, {self.cut_bytes} bytes at its end cut off"
+
 
 def replay(path: Path, boot: str) -> Replayed:
     """Read the journal at *path* as far as it is of this *boot*.
@@ -93,8 +102,26 @@ def replay(path: Path, boot: str) -> Replayed:
     One that is not there is empty. Whatever it holds, it is never fatal;
     raises JournalError only if the file cannot be read at all.
     """
-    told = Replayed()
     entries: dict[tuple[int, str], Entry] = {}
+
+    def take(fields: dict[str, Any], told: Replayed) -> bool:
+        return _take(fields, entries, told)
+
+    told = read_lines(path, boot, take)
+    if not told.is_of_another_boot:
+        told.entries = list(entries.values())
+    return told
+
+
+def read_lines(
+    path: Path, boot: str, take: Callable[[dict[str, Any], Replayed], bool]
+) -> Replayed:
+    """Have *take* note what each line says, and say whether it makes sense.
+
+    If the file is of another boot, nothing that was noted counts. Raises
+    JournalError if it cannot be read; one that is not there is empty.
+    """
+    told = Replayed()
     seed, bad_lines = _seed(boot), 0
     try:
         with path.open("rb") as file:
@@ -104,8 +131,9 @@ def replay(path: Path, boot: str) -> Replayed:
                 header = _fields(line, 0)
                 if header is not None and "boot" in header and header["boot"] != boot:
                     return Replayed(is_of_another_boot=True)
+                fields = _fields(line, seed)
                 if not line.endswith(b"\n") or not (
-                    _header(header, told) or _take(_fields(line, seed), entries, told)
+                    _header(header, told) or (fields is not None and take(fields, told))
                 ):
                     told.cut_bytes += len(line)
                     bad_lines += 1
@@ -116,7 +144,6 @@ def replay(path: Path, boot: str) -> Replayed:
         return told
     except OSError as error:
         raise JournalError(f"cannot read {path}: {error.strerror}") from error
-    told.entries = list(entries.values())
     return told
 
 
@@ -129,13 +156,11 @@ def _header(fields: dict[str, Any] | None, told: Replayed) -> bool:
 
 
 def _take(
-    fields: dict[str, Any] | None,
+    fields: dict[str, Any],
     entries: dict[tuple[int, str], Entry],
     told: Replayed,
 ) -> bool:
     """Note what a line says in *entries*; False if it makes no sense."""
-    if fields is None:
-        return False
     try:
         if fields["step"] == "gone":
             cookie = fields["cookie"]

@@ -57,6 +57,7 @@ def fields(record: Record) -> dict[str, str]:
         "BPFTUNE_TUNER": printable(record.tuner or ""),
         "BPFTUNE_TUNABLE": printable(record.tunable or ""),
         "BPFTUNE_NETNS": printable(str(netns)) if netns is not None else "",
+        "BPFTUNE_DESTINATION": printable(record.destination or ""),
         "BPFTUNE_OLD": _numbers(record.old),
         "BPFTUNE_NEW": _numbers(record.new),
         "BPFTUNE_REASON": one_line(record.why),

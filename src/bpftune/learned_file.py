@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from bpftune.checked import InvalidError, number, rows, text, whole
 from bpftune.learned import (
     LARGEST,
     MOST_GAIN_NATS,
@@ -29,12 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MOST_BYTES = 1 << 20
 MOST_TRIALS = 1 / (1 - threshold.KEPT) + 1
-MOST_TEXT = 256
 LATEST_UNIX_S = 1e11
-
-
-class InvalidError(ValueError):
-    """A file of what was learned is not as it should be."""
 
 
 def load(path: Path, now_unix_s: float) -> tuple[Learned, str | None]:
@@ -101,23 +97,23 @@ def parsed(data: Any) -> Learned:
         raise InvalidError(f"it is not of schema {SCHEMA}")
     if data.get("edges") != list(threshold.EDGES):
         raise InvalidError("its levels are others")
-    learned = Learned(_number(data.get("aged_unix_s"), 0, LATEST_UNIX_S))
+    learned = Learned(number(data.get("aged_unix_s"), 0, LATEST_UNIX_S))
     for tunable, levels in _entries(data.get("levels")):
-        if len(_rows(levels, 3)) != len(threshold.EDGES):
+        if len(rows(levels, 3)) != len(threshold.EDGES):
             raise InvalidError("a level is missing")
         learned.levels[tunable] = tuple(
             Level(
-                _number(paid, 0, MOST_TRIALS),
-                _number(unpaid, 0, MOST_TRIALS),
-                _number(gain, -MOST_TRIALS, MOST_TRIALS),
+                number(paid, 0, MOST_TRIALS),
+                number(unpaid, 0, MOST_TRIALS),
+                number(gain, -MOST_TRIALS, MOST_TRIALS),
             )
             for paid, unpaid, gain in levels
         )
     for tunable, row in _entries(data.get("pairs")):
-        ((won, pairs),) = _rows([row], 2)
-        pairs = _whole(pairs, 0, MOST_PAIRS)
-        learned.pairs[tunable] = Pairs(_whole(won, 0, pairs), pairs)
-    _take_sizes(learned, _rows(data.get("sizes"), 6))
+        ((won, pairs),) = rows([row], 2)
+        pairs = whole(pairs, 0, MOST_PAIRS)
+        learned.pairs[tunable] = Pairs(whole(won, 0, pairs), pairs)
+    _take_sizes(learned, rows(data.get("sizes"), 6))
     return learned
 
 
@@ -125,11 +121,11 @@ def _take_sizes(learned: Learned, rows: list[list[Any]]) -> None:
     if len(rows) > MOST_SIZES:
         raise InvalidError("it knows too many sizes")
     for netns, tunable, destination, size, gain, seen in rows:
-        mine = learned.sizes.setdefault(_text(netns), {})
-        mine[_text(tunable), _text(destination)] = Size(
-            _whole(size, 1, LARGEST),
-            _number(gain, -MOST_GAIN_NATS, MOST_GAIN_NATS),
-            _number(seen, 0, LATEST_UNIX_S),
+        mine = learned.sizes.setdefault(text(netns), {})
+        mine[text(tunable), text(destination)] = Size(
+            whole(size, 1, LARGEST),
+            number(gain, -MOST_GAIN_NATS, MOST_GAIN_NATS),
+            number(seen, 0, LATEST_UNIX_S),
         )
     if any(len(mine) > MOST_SIZES_PER_NETNS for mine in learned.sizes.values()):
         raise InvalidError("it knows too many sizes of one namespace")
@@ -139,35 +135,4 @@ def _entries(thing: Any) -> list[tuple[str, Any]]:
     """Return the entries of an object whose keys are names of tunables."""
     if not isinstance(thing, dict) or len(thing) > MOST_TUNABLES:
         raise InvalidError("not an object, or too large")
-    return [(_text(name), value) for name, value in thing.items()]
-
-
-def _rows(thing: Any, width: int) -> list[list[Any]]:
-    """Return a list of lists of this width."""
-    if not isinstance(thing, list):
-        raise InvalidError("not a list")
-    if any(not isinstance(row, list) or len(row) != width for row in thing):
-        raise InvalidError(f"not a list of {width} things")
-    return thing
-
-
-def _text(thing: Any) -> str:
-    if not isinstance(thing, str) or not 0 < len(thing) <= MOST_TEXT:
-        raise InvalidError("not a name")
-    return thing
-
-
-def _number(thing: Any, least: float, most: float) -> float:
-    if isinstance(thing, bool) or not isinstance(thing, int | float):
-        raise InvalidError("not a number")
-    if not least <= thing <= most:  # NaN is not, either
-        raise InvalidError(f"a number is not within {least:g} and {most:g}")
-    return float(thing)
-
-
-def _whole(thing: Any, least: int, most: int) -> int:
-    if isinstance(thing, bool) or not isinstance(thing, int):
-        raise InvalidError("not a whole number")
-    if not least <= thing <= most:
-        raise InvalidError(f"a number is not within {least} and {most}")
-    return thing
+    return [(text(name), value) for name, value in thing.items()]

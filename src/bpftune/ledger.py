@@ -243,6 +243,12 @@ class Ledger:
         """Return the entries in which a value of ours is in force."""
         return [entry for entry in self if entry.ours]
 
+    def trials(self, cookie: NetnsCookie) -> frozenset[str]:
+        """Return what the trials in one namespace are tried on: destinations."""
+        mine = self._entries.get(cookie, {}).values()
+        named = {entry.trial for entry in mine if entry.trial}
+        return frozenset(named - {IN_DOUBT})
+
     def granted_bytes(self) -> int:
         """Return what all sockets may use beyond the values found."""
         return sum(entry.grant_bytes for entry in self)

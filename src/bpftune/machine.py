@@ -128,6 +128,7 @@ class Machine:
         """
         tuners = list(tuners)
         names = [tunable.name for tuner in tuners for tunable in tuner.tunables]
+        names += [name for tuner in tuners for name in tuner.settings]
         usable = []
         for tuner in tuners:
             if tuner.bpf_object is None:
@@ -153,11 +154,12 @@ class Machine:
                 ]
                 continue
             # Without its hooks the sysctl tuner still decides on what is re-read.
-            usable.append(tuner)
+            if all(self.works(tuner, program) for program in tuner.needs):
+                usable.append(tuner)
         return usable
 
     def _watch_sysctls(self, tuner: Tuner, names: list[str]) -> None:
-        """Tell an object that has the map which sysctls are tunables."""
+        """Tell an object that has the map which sysctls matter to tuners."""
         if not any(verdict.works for verdict in self.verdicts[tuner.name]):
             return
         bpf = self.loader.object(tuner)

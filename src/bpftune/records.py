@@ -42,12 +42,19 @@ _PHRASES = {
     "shrunk": "{what}{place} {move}{where}, shrunk: {why}",
     "rejected": "{what}{place} {move}{where} was refused: {why}",
     "yielded": "{what}{where} is the admin's now: {why}",
-    "adopted": "{what}{place} {new}{where} is bpftune's to tune: {why}",
+    "adopted": "{what}{place}{at}{where} is bpftune's to tune: {why}",
     "rolled_back": "{what}{place} {move}{where}, rolled back: {why}",
     "advice": "{what}{place} {move}{where} is advised ({why})",
     "stopped": "{what}{place} stays at {new}{where}, found at {old}: {why}",
 }
-_UNDO = {"advice": "Do it", "rolled_back": "Redo", "rejected": "Try"}
+# What these tell of a destination is a whole sentence.
+_OF_DESTINATIONS = frozenset({"tries", "chosen", "ended"})
+_UNDO = {
+    "advice": "Do it",
+    "chosen": "Undo, for all destinations",
+    "rolled_back": "Redo",
+    "rejected": "Try",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,12 @@ class Record:
     undo: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     mode: str | None = None
+
+    @property
+    def destination(self) -> str | None:
+        """The prefix that it is about, if it changes no tunable."""
+        found = self.extra.get("destination")
+        return found if isinstance(found, str) else None
 
 
 def _short(tunable: str) -> str:
@@ -116,15 +129,18 @@ def _sentence(record: Record) -> str:
     if phrase is None or record.tunable is None:
         # What is about the daemon, or a whole tuner.
         subject = record.tuner if record.tuner is not None else "bpftune"
-        about = f" {printable(record.tunable)}" if record.tunable is not None else ""
-        what = record.record.replace("_", " ")
-        return f"{printable(subject)} {what}{about}{_where(record.netns)}: {record.why}"
+        words = [record.record.replace("_", " "), record.tunable, record.destination]
+        if record.destination is not None and record.record in _OF_DESTINATIONS:
+            del words[0]
+        about = " ".join(printable(word) for word in (subject, *words) if word)
+        return f"{about}{_where(record.netns)}: {record.why}"
     place, old, new = _values(record)
     return phrase.format(
         what=printable(_short(record.tunable)),
         place=place,
         move=f"{old} -> {new}",
         new=new,
+        at="" if record.new is None else f" {new}",
         old=old,
         where=_where(record.netns),
         why=record.why,

@@ -23,6 +23,8 @@ from bpftune.machine import Machine
 from bpftune.notify import Notifier
 from bpftune.paths import run_dir, state_dir
 from bpftune.records import Record
+from bpftune.settings_file import NAME as SETTINGS
+from bpftune.settings_file import SettingsFile
 from bpftune.sink import Sink
 from bpftune.targets import STDERR, choose
 from bpftune.tuners import discover
@@ -45,6 +47,8 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         boot = boot_id()
         earlier = replay(run_dir() / NAME, boot)
         journal = stack.enter_context(closing(Journal(run_dir() / NAME, boot)))
+        settings_file = SettingsFile(run_dir() / SETTINGS, boot)
+        stack.enter_context(closing(settings_file))
         tuners, problems = discover()
         learned_path = state_dir() / "learned.json"
         learned, not_learned = learned_file.load(learned_path, time.time())
@@ -61,6 +65,8 @@ def run(*, observe: bool = False, json: bool = False) -> int:
             serial=last_change(state_dir()),
             learned=learned,
             learned_path=None if observe else learned_path,
+            state_dir=state_dir(),
+            settings_file=settings_file,
         )
         if not_learned is not None:
             sink.write(Record("degraded", not_learned))

@@ -1,32 +1,59 @@
 """The maps of tuners' BPF objects that hold what was decided, or what was added up.
 
 What a tuner put into one is in force as long as the tuner and the network
-namespace are; all of it is gone with the daemon.
+namespace are; all of it is gone with the daemon. While the tuner or the namespace is
+paused nobody watches for harm: then it is not in the kernel, but remembered.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bpftune import pauses
 from bpftune.kernel.bpf_map import BpfMap
 from bpftune.kernel.errors import KernelError
-from bpftune.model import Drop, NetnsCookie, Put, Table, Take, Taken, Tuner
+from bpftune.model import Drop, Netns, NetnsCookie, Put, Table, Take, Taken, Tuner
+from bpftune.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bpftune.kernel.loader import Loader
 
 Row = tuple[Tuner, Table, Any]
 
 
+@dataclass(slots=True)
+class _Held:
+    """What a row is to say, and whether it is in the kernel."""
+
+    value: Any
+    in_force: bool
+
+
 class Tables:
     """Does what tuners ask of their tables."""
 
-    def __init__(self, loader: Loader, *, observe: bool = False) -> None:
-        """Use the objects that *loader* has; with *observe*, put nothing in."""
+    def __init__(
+        self,
+        loader: Loader,
+        paused: pauses.Pauses | None = None,
+        find: Callable[[NetnsCookie], Netns | None] = Netns,
+        *,
+        observe: bool = False,
+    ) -> None:
+        """Use the objects that *loader* has; with *observe*, put nothing in.
+
+        Nor what is *paused*, in the namespaces that *find* finds.
+        """
         self._loader = loader
+        self._paused = paused or pauses.Pauses()
+        self._find = find
         self._observe = observe
         self._maps: dict[tuple[Tuner, Table], BpfMap[Any, Any]] = {}
-        self._put: dict[NetnsCookie, dict[Row, None]] = {}
+        self._put: dict[NetnsCookie, dict[Row, _Held]] = {}
 
     def do(
         self, tuner: Tuner, cookie: NetnsCookie, request: Put | Drop | Take
@@ -44,13 +71,81 @@ class Tables:
             return []
         row = tuner, request.table, request.key
         found = self._map(tuner, request.table)
-        if isinstance(request, Put):
-            found.put(request.key, request.value)
-            self._put.setdefault(cookie, {})[row] = None
-        else:
+        if isinstance(request, Drop):
             found.remove(request.key)
             self._put.get(cookie, {}).pop(row, None)
+            return []
+        held = _Held(request.value, in_force=not self.why_not(tuner, cookie))
+        mine = self._put.setdefault(cookie, {})
+        if held.in_force:
+            found.put(request.key, request.value)
+        elif row in mine and mine[row].in_force:
+            found.remove(request.key)
+        mine[row] = held
         return []
+
+    def why_not(self, tuner: Tuner, cookie: NetnsCookie) -> str:
+        """Return why what *tuner* puts in there is not in force; empty if it is."""
+        if self._observe:
+            return "observing"
+        netns = self._find(cookie) or Netns(cookie)
+        return pauses.WHY if self._paused.cover_rows(tuner.name, netns) else ""
+
+    def review(self) -> dict[str, str]:
+        """Take out what is paused now and put in what is not any more.
+
+        Return what could not be done, by the name of the tuner.
+        """
+        troubles = {}
+        for cookie, rows in self._put.items():
+            tuners = {row[0] for row in rows}
+            wanted = {tuner: not self.why_not(tuner, cookie) for tuner in tuners}
+            for (tuner, table, key), held in rows.items():
+                if held.in_force == wanted[tuner]:
+                    continue
+                try:
+                    found = self._map(tuner, table)
+                    if wanted[tuner]:
+                        found.put(key, held.value)
+                    else:
+                        found.remove(key)
+                    held.in_force = wanted[tuner]
+                except KernelError as error:
+                    troubles[tuner.name] = str(error)
+        return troubles
+
+    def known(self) -> list[tuple[Tuner, Netns]]:
+        """Return which tuners have rows for which namespaces, in force or not."""
+        return [
+            (tuner, self._find(cookie) or Netns(cookie))
+            for cookie, rows in self._put.items()
+            for tuner in dict.fromkeys(row[0] for row in rows)
+        ]
+
+    def held(self, tuner: Tuner) -> list[str]:
+        """Return a sentence on where the rows of *tuner* are not in force, if any."""
+        reasons = {
+            printable(str(netns)): self.why_not(one, netns.cookie)
+            for one, netns in self.known()
+            if one is tuner
+        }
+        places = sorted(place for place in reasons if reasons[place])
+        if not places:
+            return []
+        return [f"not in force in {', '.join(places)}: {reasons[places[0]]}"]
+
+    def in_force(self, cookie: NetnsCookie | None = None) -> Counter[str]:
+        """Return how many keys have a row in the kernel, by the tuner's name.
+
+        In one namespace, or in all.
+        """
+        keys = {
+            (tuner.name, key)
+            for place, rows in self._put.items()
+            for (tuner, _, key), held in rows.items()
+            if held.in_force and cookie in (None, place)
+        }
+        return Counter(name for name, _ in keys)
 
     def _take(self, tuner: Tuner, table: Table) -> list[Taken]:
         rows: dict[NetnsCookie, list[tuple[Any, Any]]] = {}

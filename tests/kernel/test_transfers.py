@@ -16,7 +16,8 @@ from bpftune.lab.link import EmulatedLink
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Downloads, Transfers
 from bpftune.tuners.tcp_buffer import TcpBuffer
-from bpftune.tuners.tcp_buffer.initial import ENOUGH_BYTES, Transferred
+from bpftune.tuners.tcp_buffer.events import Transferred
+from bpftune.tuners.tcp_buffer.initial import ENOUGH_BYTES
 
 KIB = 1 << 10
 SMALL_BYTES = 16 * KIB

@@ -120,7 +120,7 @@ def test_tunes_older_connections_without_cgroup2(lab: Lab, start: Start) -> None
         prefix=with_mounts("umount -a -t cgroup2 && ! grep -q cgroup2 /proc/mounts")
     )
     degraded = {one["tuner"]: one["why"] for one in daemon.degraded()}
-    assert degraded.keys() == {None, "sysctl", "tcp_buffer"}
+    assert degraded.keys() == {None, "sysctl", "tcp_buffer", "congestion"}
     assert all("cgroup2" in why for why in degraded.values())
     assert "within a minute" in degraded["sysctl"]
     kept = daemon.wait_kind("kept", sender, 30)

@@ -15,6 +15,7 @@ from bpftune.lab.run import run_scenario
 from bpftune.lab.scenario import Scenario, override
 from bpftune.lab.scenarios import SCENARIOS, find
 from bpftune.lab.triples import RMEM, WMEM
+from bpftune.lab.turns import shortened, traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +25,12 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_every_scenario_runs(scenario: Scenario) -> None:
-    result = run_scenario(override(scenario, ["seconds=1"]))
+    result = run_scenario(shortened(scenario, 1.0))
     stalled = scenario.traffic == "stalled"
     assert (result.goodput_whole_bits_per_s == 0) == stalled
-    assert len(result.per_flow_bits_per_s) == scenario.flows
+    assert len(result.per_flow_bits_per_s) == traffic(scenario).flows
+    beside = {"foreign": scenario.foreign_flows, "second": bool(scenario.second)}
+    assert set(result.beside) == {what for what, is_there in beside.items() if is_there}
     ends = {one["tunable"]: one["end"] for one in result.values}
     assert ends == {WMEM: "sender", RMEM: "receiver"}
     if scenario.wmem_max_bytes:
@@ -48,6 +51,47 @@ def test_transfers_are_counted_and_timed(capsys: pytest.CaptureFixture[str]) -> 
     assert 5 <= told["requests_per_s"] <= 100
     assert 0.04 <= told["latency_median_s"] <= told["latency_p99_s"]
     assert {one["bytes"] for one in told["connections"]} == {20_000}
+
+
+def test_flows_of_others_have_their_own_congestion_control() -> None:
+    settings = ["transfer=200kB", "cc=bbr", "seconds=3"]
+    result = run_scenario(override(find("shallow-foreign"), settings))
+    others = result.beside["foreign"]
+    assert {one["congestion_control"] for one in result.transfers} == {"bbr"}
+    assert {one["congestion_control"] for one in others["transfers"]} == {"cubic"}
+    assert others["destination"] == result.destination
+    assert others["goodput_bits_per_s"] > 1_000_000
+    assert all(0.03 < one["srtt_s"] < 0.2 for one in result.transfers)
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_two_destinations_are_behind_one_router(family: int) -> None:
+    settings = ["transfer=200kB", "second=rtt=80ms transfer=100kB", "seconds=3"]
+    settings.append(f"family={family}")
+    result = run_scenario(override(find("two-answers"), settings))
+    second = result.beside["second"]
+    assert second["destination"] != result.destination
+    assert 0.04 <= min(one["min_rtt_s"] for one in result.transfers) < 0.06
+    assert 0.08 <= min(one["min_rtt_s"] for one in second["transfers"]) < 0.1
+    assert {one["bytes"] for one in second["transfers"]} == {100_000}
+
+
+def test_a_path_turns_and_users_come_and_go() -> None:
+    turns = "1s rate=10mbit flows=3; 3s rate=100mbit flows=1"
+    settings = ["transfer=300kB", "loss=0%", f"turns={turns}", "seconds=5"]
+    result = run_scenario(override(find("path-turns"), settings))
+    began_s = {
+        flow: [one["began_s"] for one in result.transfers if one["flow"] == flow]
+        for flow in range(3)
+    }
+    assert began_s[0][0] < 0.5
+    assert began_s[0][-1] > 3
+    for flow in 1, 2:
+        assert 0.5 < began_s[flow][0] < 2
+        assert began_s[flow][-1] < 3.5
+    assert result.series_bits_per_s[2] < 11e6
+    took_s = [one["took_s"] for one in result.transfers if one["flow"] == 0]
+    assert took_s[-1] < 0.7 * max(took_s), "it is alone on a fast path again"
 
 
 def test_downloads_are_counted_and_timed() -> None:
@@ -112,7 +156,7 @@ print(json.dumps({"record": "started"}), file=sys.stderr, flush=True)
 time.sleep(60)
 """
 
-    def begin(self: Bpftune) -> None:
+    def begin(self: Bpftune, hurry: float) -> None:  # noqa: ARG001
         super(Bpftune, self).__init__([sys.executable, "-c", program])
         self.directory, self.state, self.only = None, None, "bpftune-lab-"
 
@@ -122,7 +166,7 @@ time.sleep(60)
 
 
 def test_a_tuner_that_never_starts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def begin(self: Bpftune) -> None:
+    def begin(self: Bpftune, hurry: float) -> None:  # noqa: ARG001
         super(Bpftune, self).__init__(["sh", "-c", "echo bad kernel >&2; exit 5"])
         self.directory, self.state, self.only = None, None, "bpftune-lab-"
 

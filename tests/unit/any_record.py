@@ -34,7 +34,9 @@ any_record = st.builds(
     change=st.none() | any_text,
     undo=st.none() | any_text,
     extra=st.dictionaries(
-        any_text | st.sampled_from(["by_uid", "by_comm"]), any_thing, max_size=3
+        any_text | st.sampled_from(["by_uid", "by_comm", "destination"]),
+        any_thing,
+        max_size=3,
     ),
     mode=st.sampled_from([None, "tune", "observe"]),
 )

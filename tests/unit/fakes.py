@@ -33,6 +33,7 @@ from bpftune.model import (
     Value,
 )
 from bpftune.records import Record
+from bpftune.settings_file import SettingsFile
 from tests.unit.policy.world import World
 
 if TYPE_CHECKING:
@@ -203,6 +204,10 @@ class FakeSysctls:
     def by_admin(self, netns: Netns, value: Value, name: str = TCP_WMEM.name) -> None:
         """Set *value* as anybody but the daemon would."""
         self.values[netns.cookie, name] = value
+
+    def say(self, netns: Netns, name: str, text: str) -> None:
+        """Set a sysctl that is words, as anybody but the daemon would."""
+        self.texts[netns.cookie, name] = text
 
     def largest(self, netns: Netns) -> int:
         """Return the maximum of ``tcp_wmem`` as it is now."""
@@ -392,6 +397,7 @@ class FakeMachine:
         boot: str = "boot",
         learned: Learned | None = None,
         learned_path: Path | None = None,
+        state_dir: Path | None = None,
     ) -> Daemon:
         """Return a daemon on this machine; its records go to ``records``.
 
@@ -408,6 +414,10 @@ class FakeMachine:
             earlier=replay(journal, boot) if journal else None,
             learned=learned,
             learned_path=learned_path,
+            state_dir=state_dir,
+            settings_file=(
+                SettingsFile(journal.with_name("settings"), boot) if journal else None
+            ),
         )
 
     def kinds(self) -> list[str]:

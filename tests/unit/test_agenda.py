@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from bpftune.model import Recheck, Tuner, Wake, Watch
 from tests.unit.fakes import BLUE, HOST, RED, TCP_WMEM, prefix
 
 TUNER, OTHER = Tuner("one", "of them"), Tuner("another", "of them")
-ADMINS = Recheck(TCP_WMEM.name, (1, 2, 3), 0, b"sysctl")
+ADMINS = Recheck(TCP_WMEM.name, (1, 2, 3), 0, b"sysctl", "1\t2\t3")
 
 
 def look_times(agenda: Agenda, start_s: float, end_s: float) -> list[float]:
@@ -179,9 +181,11 @@ def test_of_several_writes_the_value_before_the_first_and_the_last_writer_count(
 ):
     agenda = Agenda()
     agenda.recheck(HOST.cookie, ADMINS, 0.0)
-    agenda.recheck(HOST.cookie, Recheck(TCP_WMEM.name, (9, 9, 9), 1000, b"sh"), 0.5)
+    agenda.recheck(
+        HOST.cookie, Recheck(TCP_WMEM.name, (9, 9, 9), 1000, b"sh", "9"), 0.5
+    )
     (one,) = agenda.due_rechecks(0.5)
-    assert one.recheck == Recheck(TCP_WMEM.name, (1, 2, 3), 1000, b"sh")
+    assert one.recheck == replace(ADMINS, uid=1000, comm=b"sh")
 
 
 def test_a_change_that_was_found_is_not_looked_for_any_more() -> None:
@@ -231,8 +235,9 @@ def test_knows_who_writes_a_sysctl_there_or_elsewhere() -> None:
     assert agenda.write_of(here, name) is None
     agenda.recheck(there, other, 0.0)
     assert agenda.write_of(here, name) == other
+    assert agenda.write_from(here, name) is None
     agenda.recheck(here, mine, 0.0)
-    assert agenda.write_of(here, name) == mine
+    assert agenda.write_of(here, name) == agenda.write_from(here, name) == mine
     assert agenda.write_of(here, "net.ipv4.tcp_rmem") is None
 
 

@@ -16,11 +16,13 @@ from bpftune.model import (
     Nudge,
     ReadText,
     Survey,
+    Tell,
     TextRead,
     Tuner,
     Wake,
     Watch,
 )
+from bpftune.pauses import Pauses
 from bpftune.records import Record
 from bpftune.tables import Tables
 from tests.unit.fakes import BLUE, RED, TCP_RMEM, FakeMachine, prefix
@@ -36,11 +38,12 @@ class Desk:
         self.agenda = Agenda()
         self.told: list[Record] = []
         self.unreachable: list[NetnsCookie] = []
+        self.paused = Pauses()
         machine = cast("Machine", self.machine)
         self.arranger = Arranger(
             machine,
             self.agenda,
-            Tables(machine.loader, observe=False),
+            Tables(machine.loader, self.paused, machine.namespaces.find),
             self.told.append,
             lambda cookie: only_red and cookie != RED.cookie,
             self.unreachable.append,
@@ -97,6 +100,46 @@ def test_a_nudge_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk.machine.sockets, "nudge", fail)
     desk.arranger.do(TUNER, RED.cookie, Nudge(TCP_RMEM, prefix(1), 7), 0.0)
     assert [(one.record, one.why) for one in desk.told] == [("degraded", "no room")]
+
+
+def test_what_became_of_a_destination_is_a_record() -> None:
+    desk = Desk()
+    told = Tell("chosen", prefix(1), "bbr from now on", {"flows": 41})
+    assert not desk.arranger.do(TUNER, RED.cookie, told, 0.0)
+    facts = {
+        "destination": "10.0.1.0/24",
+        "in_force": True,
+        "evidence": {"flows": 41},
+    }
+    undo = "bpftune pause some"
+    assert desk.told == [
+        Record("chosen", "bbr from now on", "some", netns=RED, undo=undo, extra=facts)
+    ]
+
+
+def test_what_is_paused_is_not_told_as_if_it_were_in_force() -> None:
+    desk = Desk()
+    desk.paused.pause("red")
+    for kind in ("tries", "chosen", "ended"):
+        desk.arranger.do(TUNER, RED.cookie, Tell(kind, prefix(1), "bbr"), 0.0)
+    desk.paused.resume("red")
+    desk.arranger.do(TUNER, RED.cookie, Tell("tries", prefix(1), "bbr"), 0.0)
+    assert [(one.why, one.extra.get("in_force"), one.undo) for one in desk.told] == [
+        ("bbr (not in force: paused by the admin)", False, None),
+        ("bbr (not in force: paused by the admin)", False, None),
+        ("bbr", None, None),
+        ("bbr", True, None),
+    ]
+
+
+def test_a_record_of_no_kind_or_of_a_namespace_that_is_gone_is_none() -> None:
+    desk = Desk()
+    with pytest.raises(ValueError, match="no records of the kind 'shouted'"):
+        desk.arranger.do(TUNER, RED.cookie, Tell("shouted", prefix(1), "x"), 0.0)
+    desk.machine.namespaces.end(RED)
+    with pytest.raises(NetnsGoneError):
+        desk.arranger.do(TUNER, RED.cookie, Tell("tries", prefix(1), "x"), 0.0)
+    assert desk.told == []
 
 
 def test_texts_that_are_not_there_are_left_out() -> None:

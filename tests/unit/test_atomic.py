@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_one_that_cannot_be_replaced_stays_and_nothing_is_left(tmp_path: Path) -
         replace_file(path, "text")
     assert list(tmp_path.iterdir()) == [path]
     assert path.is_dir()
+
+
+def test_what_lies_where_it_is_written_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".file.{os.getpid()}").symlink_to(victim)
+    replace_file(tmp_path / "file", "text")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_text_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:

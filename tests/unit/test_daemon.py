@@ -33,7 +33,8 @@ from bpftune.model import (
 )
 from bpftune.tuners.sysctl import SysctlWritten
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
-from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import SndbufLimited
 from tests.unit.fakes import (
     BLUE,
     FOUND,
@@ -170,6 +171,15 @@ def test_an_event_is_decided_with_what_is_true_in_its_namespace(scene: Scene) ->
     )
     assert scene.writes == [(RED.cookie, TCP_WMEM.name, GROWN)]
     assert scene.largest(HOST) == 4 * MIB
+
+
+def test_a_tuner_knows_what_others_have_on_trial_there() -> None:
+    other = Scripted("other", ())
+    scene = Scene(other)
+    scene.see(RED)
+    for netns in (RED, BLUE):
+        scene.daemon.handle(other, Seen(netns.cookie))
+    assert [facts.trials for facts in other.facts] == [{"10.0.0.0/24"}, frozenset()]
 
 
 def test_events_in_the_ring_go_to_their_tuners_in_order(scene: Scene) -> None:

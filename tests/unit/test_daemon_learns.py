@@ -14,7 +14,8 @@ from bpftune.learned import Learned
 from bpftune.model import Keep
 from bpftune.outcome import Size
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
-from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import SndbufLimited
 from tests.unit.fakes import MEMORY, MIB, RED, TCP_WMEM, FakeMachine, prefix, wmem
 from tests.unit.policy.world import World
 from tests.unit.test_daemon import Scene, Seen, raised

@@ -28,6 +28,9 @@ OF_A_TUNABLE = frozenset(
 )
 
 
+OF_A_DESTINATION = frozenset({"tries", "chosen", "ended"})
+
+
 @dataclass(frozen=True)
 class Explanation:
     """An entry of a catalog."""
@@ -113,6 +116,10 @@ def test_explanations_quote_only_what_is_there(
             "c1" if name in {"change", "kept"} else None,
             extra={"evidence": {"n": 1}} if name == "kept" else {},
         )
+    elif name in OF_A_DESTINATION:
+        host = Netns(NetnsCookie(1), "host")
+        facts = {"destination": "203.0.113.0/24", "evidence": {"n": 1}}
+        record = Record(name, "why", "tuner", netns=host, extra=facts, mode="tune")
     assert catalog[KINDS[name].message_id].named() <= fields(record).keys()
 
 

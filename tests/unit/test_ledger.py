@@ -54,6 +54,22 @@ def test_a_value_on_trial_is_ours_but_not_settled_until_it_is_kept() -> None:
     assert ledger.in_force() == [entry]
 
 
+def test_what_is_on_trial_is_known_by_namespace() -> None:
+    ledger = Ledger()
+    assert ledger.trials(HOST.cookie) == frozenset()
+    one, other = met(ledger), ledger.meet(HOST, RMEM, "x", FOUND)
+    elsewhere = ledger.meet(RED, TCP_WMEM, "tcp_buffer", FOUND)
+    assert ledger.trials(HOST.cookie) == frozenset()
+    ledger.applied(one, GROWN, trial="10.0.0.0/24")
+    ledger.applied(other, GROWN, trial="10.0.1.0/24")
+    ledger.applied(elsewhere, GROWN, trial="10.0.2.0/24")
+    assert ledger.trials(HOST.cookie) == {"10.0.0.0/24", "10.0.1.0/24"}
+    ledger.kept(one)
+    ledger.applied(other, GROWN, trial=IN_DOUBT)  # that is on trial nowhere
+    ledger.applied(elsewhere, GROWN, trial="")
+    assert ledger.trials(HOST.cookie) == ledger.trials(RED.cookie) == frozenset()
+
+
 def test_each_step_of_a_trial_has_an_id_that_no_other_has() -> None:
     ledger = Ledger()
     one, other = met(ledger), ledger.meet(RED, TCP_WMEM, "tcp_buffer", FOUND)

@@ -135,6 +135,26 @@ def test_no_byte_of_a_name_breaks_a_line(
             "writes. Undo: sysctl -w x='1'",
         ),
         (
+            Record(
+                "chosen",
+                "bbr from now on: 3.0 ± 0.1",
+                "congestion",
+                netns=HOST,
+                extra={"destination": "203.0.113.0/24"},
+            ),
+            "congestion 203.0.113.0/24 on the host: bbr from now on: 3.0 ± 0.1",
+        ),
+        (
+            Record(
+                "degraded",
+                "no room",
+                "congestion",
+                netns=WEB,
+                extra={"destination": "203.0.113.0/24"},
+            ),
+            "congestion degraded 203.0.113.0/24 in netns web: no room",
+        ),
+        (
             Record("started", "3 tuners, 20 ms"),
             "bpftune started: 3 tuners, 20 ms",
         ),

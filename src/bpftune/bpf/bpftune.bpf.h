@@ -15,7 +15,7 @@ char LICENSE[] SEC("license") = "GPL";
 /* One ring buffer for all tuners; the daemon makes their objects share it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+	__uint(max_entries, 128 * 1024);
 } events SEC(".maps");
 
 const volatile __u32 tuner_id;	/* set by the daemon before load */

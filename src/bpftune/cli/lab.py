@@ -11,24 +11,20 @@ import sys
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from bpftune.lab.compare import Comparison, compare
+from bpftune.cli.lab_text import comparison_text, result_text
+from bpftune.lab.compare import compare
 from bpftune.lab.contender import KINDS, ContenderError, contender
 from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
-from bpftune.lab.run import Result, run_scenario
+from bpftune.lab.run import run_scenario
 from bpftune.lab.scenario import (
     PARAMETERS,
-    ROOMY_BYTES,
-    Scenario,
     ScenarioError,
     override,
 )
 from bpftune.lab.scenarios import SCENARIOS, find
-from bpftune.lab.triples import RMEM, WMEM
 from bpftune.lab.values import (
     ValueTextError,
-    format_duration,
     format_rate,
-    format_size,
     parse_count,
     parse_seconds,
 )
@@ -45,7 +41,6 @@ CODES = (
     (NotSupportedError, NOT_SUPPORTED),
     (LabError, FAILED),
 )
-BARS = " ▁▂▃▄▅▆▇█"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -135,12 +130,12 @@ def _verb(options: argparse.Namespace) -> None:
             raise ScenarioError(str(error)) from error
     if options.verb == "run":
         result = run_scenario(scenario, tuners[0], options.seed, _progress(tuners[0]))
-        _write(result.as_json() if options.json else _result_text(result))
+        _write(result.as_json() if options.json else result_text(result))
     else:
         repeat = parse_count(options.repeat)
         pair = (tuners[0], tuners[1])
         compared = compare(scenario, pair, repeat, options.seed, _progress)
-        _write(compared.as_json() if options.json else _comparison_text(compared))
+        _write(compared.as_json() if options.json else comparison_text(compared))
 
 
 def _write(what: object) -> None:
@@ -170,105 +165,3 @@ def _list(*, as_json: bool) -> None:
     width = max(len(scenario.name) for scenario in SCENARIOS)
     rows = [f"{scenario.name:{width}}  {scenario.summary}" for scenario in SCENARIOS]
     _write("\n".join(rows))
-
-
-def _path(scenario: dict[str, object]) -> str:
-    made = Scenario(**scenario)  # type: ignore[arg-type]
-    flows = f"{made.flows} flow{'s' if made.flows > 1 else ''} of {made.traffic}"
-    if made.rate_bits_per_s is None:
-        return f"veth, {flows}"
-    rate, rtt = format_rate(made.rate_bits_per_s), format_duration(made.rtt_ns / 1e9)
-    loss = f", {made.loss:.2%} loss" if made.loss else ""
-    return f"{rate} x {rtt}{loss}, {flows}"
-
-
-def _sparkline(series: list[float]) -> str:
-    top = max(series, default=0.0)
-    if top <= 0:
-        return ""
-    return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in series)
-
-
-def _rows(result: Result) -> list[tuple[str, str]]:
-    rows = [
-        ("goodput", format_rate(result.goodput_bits_per_s) + " at the end"),
-        ("whole run", format_rate(result.goodput_whole_bits_per_s)),
-    ]
-    if len(result.per_flow_bits_per_s) > 1:
-        flows = result.per_flow_bits_per_s
-        rows.append(("flows", f"{min(flows) / 1e6:.1f} to {format_rate(max(flows))}"))
-    if result.content_bits_per_s is not None:
-        rows.append(("beside", format_rate(result.content_bits_per_s)))
-    if result.requests_per_s is not None:
-        rows.append((_completed(result), f"{result.requests_per_s:.4g} /s"))
-    if result.latency_median_s is not None and result.latency_p99_s is not None:
-        worst = format_duration(result.latency_p99_s)
-        rows.append(
-            ("latency", f"{format_duration(result.latency_median_s)}, p99 {worst}")
-        )
-    if result.rtt_min_s is not None and result.rtt_median_s is not None:
-        usual = format_duration(result.rtt_median_s)
-        rows.append(("RTT", f"{usual}, least {format_duration(result.rtt_min_s)}"))
-    rows.append(("retransmits", f"{result.retransmitted_share:.3%}"))
-    rows += [_limit_row(result, tunable) for tunable in _shown(result)]
-    if result.tuner_cost:
-        cpu, rss = result.tuner_cost["cpu_s"], result.tuner_cost["rss_peak_bytes"]
-        rows.append(("tuner's cost", f"{cpu:.2f} s of CPU, {format_size(rss)}"))
-    if result.late_s is not None and result.late_s > 0.02:
-        late = format_duration(result.late_s)
-        rows.append(("caution", f"busy machine: packets up to {late} late"))
-    if result.emulator_busy is not None and result.emulator_busy > 0.8:
-        busy = f"{result.emulator_busy:.0%} of a CPU"
-        rows.append(("caution", f"too fast a path to emulate here: {busy}"))
-    tuned = [_word(tunable) for tunable, count in result.writes.items() if count]
-    if tuned and result.tuner == "none":
-        told = " and ".join(tuned)
-        rows.append(("caution", f"something else on this machine tuned {told}"))
-    return rows
-
-
-def _completed(result: Result) -> str:
-    is_transfers = result.parameters["traffic"] == "transfers"
-    return "transfers" if is_transfers else "requests"
-
-
-def _word(tunable: str) -> str:
-    return tunable.rpartition(".")[2]
-
-
-def _shown(result: Result) -> list[str]:
-    """Return the limits worth a row: ``tcp_rmem`` where it is short or changed."""
-    limit = result.parameters["rmem_max_bytes"]
-    is_short = limit is not None and limit < ROOMY_BYTES
-    return [WMEM, RMEM] if is_short or result.writes[RMEM] else [WMEM]
-
-
-def _limit_row(result: Result, tunable: str) -> tuple[str, str]:
-    sizes = " -> ".join(format_size(value[-1]) for value in result.met(tunable))
-    return f"{_word(tunable)} max", f"{sizes} ({result.writes[tunable]} writes)"
-
-
-def _result_text(result: Result) -> str:
-    lines = [f"{result.scenario}, tuner {result.tuner}: {_path(result.parameters)}"]
-    lines += [f"  {name:13} {told}" for name, told in _rows(result)]
-    lines.append(f"  {'each second':13} {_sparkline(result.series_bits_per_s)}")
-    return "\n".join(lines)
-
-
-def _comparison_text(compared: Comparison) -> str:
-    first, second = compared.tuners
-    lines = [f"{compared.scenario}: {_path(compared.pairs[0][0].parameters)}"]
-    lines.append(f"  {'pair':>4}  {first[:22]:>22}  {second[:22]:>22}  ratio")
-    for number, (pair, ratio) in enumerate(
-        zip(compared.pairs, compared.ratios, strict=True), 1
-    ):
-        told = [
-            f"{result.headline:.4g} {_completed(result)}/s"
-            if result.requests_per_s is not None
-            else format_rate(result.headline)
-            for result in pair
-        ]
-        lines.append(f"  {number:4}  {told[0]:>22}  {told[1]:>22}  {ratio:.3f}")
-    spread = f"{min(compared.ratios):.3f} to {max(compared.ratios):.3f}"
-    lines.append(f"  {second} does {compared.ratio:.3f} times {first} ({spread})")
-    return "\n".join(lines)

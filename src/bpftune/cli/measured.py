@@ -42,7 +42,7 @@ def measured(record: Told) -> Lines:
 
 def destination(record: Told) -> object:
     """Return the destination that *record* is about, if it names one."""
-    for facts in (record.get("trial"), record.get("evidence")):
+    for facts in (record, record.get("trial"), record.get("evidence")):
         if isinstance(facts, dict) and "destination" in facts:
             return facts["destination"]
     return None

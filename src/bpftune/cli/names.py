@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from bpftune.cli.errors import CommandError, ExitCode
@@ -38,6 +39,17 @@ def tunable_name(word: str) -> str:
             if (PROC_SYS / relative_path(f"{family}.{word}")).is_file():
                 return f"{family}.{word}"
     return word
+
+
+def destination_name(word: str) -> str:
+    """Return the prefix that an address counts for; other words as they are."""
+    try:
+        address = ip_address(word)
+        address = getattr(address, "ipv4_mapped", None) or address
+        length = 24 if address.version == 4 else 48
+        return str(ip_network((int(address), length), strict=False))
+    except ValueError:
+        return word
 
 
 def netns_name(word: str) -> str:

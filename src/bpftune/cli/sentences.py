@@ -22,6 +22,7 @@ LARGEST = 1e18
 _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 # Words of evidence whose number has a unit, by the end of the name.
 _UNITS = (
+    ("reward_nats", lambda number: f"reward {number:.2f}"),  # a level, no difference
     ("_error_nats", lambda number: f"± {math.expm1(2 * min(number, 40)):.0%}"),
     ("_nats", lambda number: f"{math.expm1(min(number, 99)):+.0%}"),
     ("bytes_per_s", rate_words),
@@ -73,6 +74,7 @@ def as_record(fields: Told) -> Record:
         new=value_of(fields.get("new")),
         change=fields.get("change"),
         undo=fields.get("undo"),
+        extra={"destination": fields.get("destination")},
     )
 
 
@@ -125,8 +127,10 @@ def evidence(name: str, found: object) -> str:
 def _with_unit(name: str, number: float) -> str:
     for end, told in _UNITS:
         if name.endswith(end):
-            stem = name.removesuffix(end).replace("_", " ").strip() or "rate"
-            return f"{stem} {told(number)}"
+            stem = name.removesuffix(end).replace("_", " ").strip()
+            if end == "bytes_per_s":
+                stem = stem or "rate"
+            return f"{stem} {told(number)}".strip()
     return f"{name.replace('_', ' ')} {number:g}"
 
 

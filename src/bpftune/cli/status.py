@@ -65,6 +65,13 @@ def _say_values(answer: Reply) -> None:
             f"The whole story: bpftune explain {change}. "
             "Undo all: bpftune rollback --all"
         )
+    elif destinations := sum(map(_destinations, answer["tuners"])):
+        say_wrapped(
+            "In force: ",
+            "no sysctl, every value is as it was found; but a decision for "
+            f"{counted(destinations, 'destination')}. Which and why: bpftune history, "
+            "bpftune explain PREFIX. Undo all: bpftune rollback --all",
+        )
     else:
         say("In force: nothing; every value is as it was found.")
     if yielded:
@@ -82,7 +89,14 @@ def _say_values(answer: Reply) -> None:
 def _about(tuner: dict[str, Any]) -> str:
     """Return what a tuner does, or why it does not."""
     broken = tuner["state"] in BROKEN
-    return str((tuner["why"] if broken else None) or tuner["summary"])
+    told = str((tuner["why"] if broken else None) or tuner["summary"])
+    many = _destinations(tuner)
+    return f"{told} (now for {counted(many, 'destination')})" if many else told
+
+
+def _destinations(tuner: dict[str, Any]) -> int:
+    """Return for how many destinations a tuner has something in force."""
+    return int(tuner.get("destinations", 0))
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def _explained_from_file(about: str) -> Reply:
         raise NoSuchError(
             f"the history has nothing about {about}", "see what it has: bpftune history"
         )
-    return {"records": records, "tunables": [], "learned": []}
+    return {"records": records, "tunables": [], "learned": [], "known": []}
 
 
 def is_about(record: Told, about: str) -> bool:

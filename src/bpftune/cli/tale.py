@@ -36,10 +36,12 @@ HAPPENED = {
     "yielded": "handed over",
     "adopted": "adopted",
     "rolled_back": "rolled back",
+    "tries": "on trial",
+    "ended": "trial ended",
     "advice": "advised",
     "stopped": "stays",
 }
-_COLOURS = {"change": YELLOW, "kept": GREEN}
+_COLOURS = {"change": YELLOW, "kept": GREEN, "tries": YELLOW, "chosen": GREEN}
 _MARGIN = 21  # of a time and two blanks
 _LABEL = 13
 
@@ -58,24 +60,30 @@ def tale(about: str, answer: Reply) -> str:
     lines += _now(answer["tunables"])
     for told in answer["learned"]:
         lines += _labelled("Learned", told)
+    for one in answer["known"]:
+        lines += _labelled("Known", f"{one['text']}  (tuner {one['tuner']})")
     if not answer["records"]:
         lines.insert(0, f"Nothing was changed yet: {one_line(about)}")
     return "\n".join(lines).rstrip()
 
 
 def _by_change(records: list[Told]) -> list[tuple[str | None, list[Told]]]:
-    """Return the records of each change together, in order of their first."""
+    """Return the records of each change together, in order of their first.
+
+    What changes no tunable is together by destination and tuner.
+    """
     groups: dict[object, list[Told]] = {}
     for record in records:
         netns = record.get("netns") or {}
-        key = record.get("change") or (record.get("tunable"), netns.get("cookie"))
+        what = record.get("tunable") or (record.get("destination"), record.get("tuner"))
+        key = record.get("change") or (str(what), netns.get("cookie"))
         groups.setdefault(key, []).append(record)
     return [(group[0].get("change"), group) for group in groups.values()]
 
 
 def _title(change: str | None, first: Told) -> str:
-    words = [change, first.get("tunable") or first.get("tuner")]
-    text = "  ".join(one_line(word) for word in words if word)
+    subject = first.get("tunable") or first.get("destination") or first.get("tuner")
+    text = "  ".join(one_line(str(word)) for word in (change, subject) if word)
     place = where(first.get("netns"))
     if place:
         text += " on the host" if place == "host" else f" in netns {place}"
@@ -95,17 +103,21 @@ def _step(record: Told) -> list[str]:
         place, before, after = move(tunable, old, new)
         told = f"{place} {after}" if old == new else f"{place} {before} -> {after}"
     else:
-        told = ""
+        told = None
     colour = _COLOURS.get(kind)
     what = coloured(what, colour) if colour else what
-    lines = [f"{first}{what}{one_line(told)}".rstrip()]
+    why = str(record.get("why") or "")
+    if told is None:
+        lines = wrapped(f"{first}{what}", why, _MARGIN + _LABEL)
+    else:
+        lines = [f"{first}{what}{one_line(told)}".rstrip()]
 
     def more(label: str, text: str) -> None:
         head = f"{margin}{label:<{_LABEL}}"
         lines.extend(wrapped(head, text, len(head)))
 
-    if record.get("why"):
-        more("why", str(record["why"]))
+    if why and told is not None:
+        more("why", why)
     for label, text in measured(record):
         more(label, text)
     if record.get("by_comm") or record.get("by_uid") is not None:
@@ -132,7 +144,7 @@ def _now(tunables: list[Told]) -> list[str]:
             "found": f"as found, {whole(one['found'])}",
             "ours": f"{now}, found at {found}",
             "trial": f"{now} on trial, found at {found}",
-            "yielded": f"the admin's, {whole(one['expected'])}",
+            "yielded": _theirs(one),
             "paused": f"paused at {now}, found at {found}",
         }.get(one["state"], one["state"])
         writes = f" ({counted(one['changes'], 'write')})" if one["changes"] else ""
@@ -148,6 +160,12 @@ def _now(tunables: list[Told]) -> list[str]:
         where_else = counted(others, "other namespace" if told else "namespace")
         lines += _labelled("Now", f"as it was found in {where_else}")
     return lines
+
+
+def _theirs(one: Told) -> str:
+    """Say that it is the admin's; one that is words has no numbers to show."""
+    value = f", {whole(one['expected'])}" if one["expected"] else ""
+    return f"the admin's{value}"
 
 
 def _at(one: Told) -> str:

@@ -35,16 +35,21 @@ def rollback(
     chosen = {name: word for name, word in words.items() if word is not None}
     _check(chosen, everything=everything)
     try:
-        steps = call(
+        answer = call(
             "Rollback", **chosen, all=everything or None, dry_run=dry_run or None
-        )["steps"]
-    except DaemonMissingError:
-        steps = offline(chosen, dry_run=dry_run)
+        )
+        steps, rows = answer["steps"], answer.get("rows", [])
+    except DaemonMissingError:  # rows of tables went with it
+        steps, rows = offline(chosen, dry_run=dry_run), []
     failed = any(step["action"] == "fail" for step in steps)
     if json:
-        say_json({"steps": steps, "dry_run": dry_run})
+        say_json({"steps": steps, "rows": rows, "dry_run": dry_run})
+    elif steps or rows:
+        if steps:
+            _say(steps, dry_run=dry_run)
+        _say_rows(rows, dry_run=dry_run)
     else:
-        _say(steps, dry_run=dry_run)
+        say("Nothing of bpftune's is in force there.")
     return ExitCode.FAILED if failed else ExitCode.OK
 
 
@@ -104,9 +109,6 @@ def _name(step: Step) -> str | None:
 
 
 def _say(steps: list[dict[str, Any]], *, dry_run: bool) -> None:
-    if not steps:
-        say("Nothing of bpftune's is in force there.")
-        return
     rows = []
     for step in steps:
         what, now, new = move(step["tunable"], step["now"], step["new"])
@@ -124,3 +126,13 @@ def _say(steps: list[dict[str, Any]], *, dry_run: bool) -> None:
             f"{many} went back to what was found, and bpftune leaves it so until: "
             f"bpftune adopt {name}"
         )
+
+
+def _say_rows(rows: list[dict[str, Any]], *, dry_run: bool) -> None:
+    """Tell for how many destinations new connections get the default again."""
+    for one in rows:
+        name, many = one["tuner"], counted(one["destinations"], "destination")
+        if dry_run:
+            say(f"{name}: {many} would go back to the default.")
+        else:
+            say(f"{name}: {many} back to the default, until: bpftune resume {name}")

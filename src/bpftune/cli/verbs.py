@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bpftune.cli import VERBS
 from bpftune.cli.errors import CommandError, ExitCode
-from bpftune.cli.names import netns_name, tunable_name
+from bpftune.cli.names import destination_name, netns_name, tunable_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ def _choose(of: Verbs) -> None:
     of["explain"].add_argument(
         "about",
         metavar="CHANGE|TUNABLE|PREFIX",
-        type=tunable_name,
+        type=lambda word: destination_name(tunable_name(word)),
         help="an id such as c17, a sysctl, or a destination such as 203.0.113.0/24",
     )
     of["advise"].add_argument(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bpftune import pauses
 from bpftune.control.errors import answered
 from bpftune.control.framing import STANDARD, CallError
-from bpftune.control.view import is_called, step_shape
+from bpftune.control.view import (
+    is_called,
+    rows_shape,
+    rows_words,
+    setting_shape,
+    step_shape,
+)
 from bpftune.kernel.errors import KernelError
 from bpftune.model import Change, Facts, Keep, Netns, Rejected, Tunable
 from bpftune.records import Record, as_json
@@ -17,7 +25,7 @@ from bpftune.rollback import Selection
 from bpftune.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bpftune.advice import Advice
@@ -33,6 +41,10 @@ if TYPE_CHECKING:
 def words(value: Value) -> str:
     """Return a value as sysctl(8) shows it."""
     return " ".join(map(str, value))
+
+
+def _back(moved: Mapping[str, int]) -> str:
+    return f": {rows_words(moved)} back to the default" if moved else ""
 
 
 class Changing:
@@ -138,11 +150,13 @@ class Changing:
             and carrier.pauses.cover(entry)
         ]
         carrier.settle(None, pauses.WHY, carrier.pauses.cover)
-        self._daemon.tell(Record("paused", f"{name}, by the admin, until resumed"))
+        moved = self._daemon.review_tables()
+        why = f"{name}, by the admin, until resumed"
+        self._daemon.tell(Record("paused", why + _back(moved)))
         for entry, value in on_trial:  # the tuner must not go on measuring
             self._tell_owner(entry, value)
             yield None
-        yield {"paused": carrier.pauses.names()}
+        yield {"paused": carrier.pauses.names(), "rows": rows_shape(moved)}
 
     def _tell_owner(self, entry: Entry, value: Value) -> None:
         refused = Rejected(entry.netns.cookie, entry.tunable, value, pauses.WHY)
@@ -156,15 +170,19 @@ class Changing:
     def resume(self, what: str | None = None) -> Iterator[Shape | None]:
         """Answer Resume."""
         paused = self._daemon.carrier.pauses
-        was = paused.names()
-        known = paused.resume(what)
-        if not known and what is not None:
-            known = paused.resume(self._name(what))
-        if not known:
-            raise answered("NoSuch", f"{printable(what or '')} is not paused")
-        for name in sorted({*was} - {*paused.names()}):
-            self._daemon.tell(Record("resumed", f"{name}, by the admin"))
-        yield {"paused": paused.names()}
+        meant = paused.meant(what)
+        if not meant and what is not None:
+            meant = paused.meant(self._name(what))
+            if not meant:
+                raise answered("NoSuch", f"{printable(what)} is not paused")
+        total: Counter[str] = Counter()
+        for name in meant:
+            paused.resume(name)
+            moved = self._daemon.review_tables()
+            again = f": {rows_words(moved)} in force again" if moved else ""
+            self._daemon.tell(Record("resumed", f"{name}, by the admin{again}"))
+            total += moved
+        yield {"paused": paused.names(), "rows": rows_shape(total)}
 
     def _name(self, what: str) -> str:
         """Return the name under which *what* is paused. Raises NoSuch."""
@@ -194,7 +212,9 @@ class Changing:
     ) -> Iterator[Shape | None]:
         """Answer Rollback: put back what was found, or (*dry_run*) say what would be.
 
-        What was rolled back is left alone until it is adopted.
+        What was rolled back is left alone until it is adopted. Rows of tables have no
+        value that was found: they are taken out, of all or of one namespace, until
+        they are resumed.
         """
         if not all and (change, tunable, netns) == (None, None, None):
             raise CallError(f"{STANDARD}.InvalidParameter", parameter="all")
@@ -204,15 +224,52 @@ class Changing:
             for entry in self._daemon.ledger
             if selection.has(entry) and (netns is None or is_called(entry.netns, netns))
         ]
-        if not wanted and not all:
+        of_rows = self._with_rows(netns) if (change, tunable) == (None, None) else []
+        if not wanted and not of_rows and not all:
             raise answered("NoSuch", "change, tunable or namespace of that name")
+        moved = self._rows_back(of_rows, netns, dry_run=bool(dry_run))
         shapes: list[Shape] = []
         for entry in wanted:  # one at a time, as there may be thousands
             one = Selection(change, entry.tunable.name, f"#{entry.netns.cookie}")
             steps = self._daemon.rollback(one, dry_run=bool(dry_run))
             shapes += map(step_shape, steps)
             yield None
-        yield {"steps": shapes}
+        yield {"steps": shapes, "rows": rows_shape(moved)}
+
+    def _with_rows(self, netns: str | None) -> list[tuple[Tuner, Netns]]:
+        """Return which tuners have rows in tables for *netns*, or for any."""
+        return [
+            (tuner, there)
+            for tuner, there in self._daemon.tables.known()
+            if netns is None or is_called(there, netns)
+        ]
+
+    def _rows_back(
+        self, known: list[tuple[Tuner, Netns]], netns: str | None, *, dry_run: bool
+    ) -> Counter[str]:
+        """Take rows out, for all namespaces or for *netns*; return of how many keys."""
+        daemon = self._daemon
+        moved: Counter[str] = Counter()
+        for tuner, there in known:
+            moved[tuner.name] += daemon.tables.in_force(there.cookie)[tuner.name]
+        if dry_run:
+            return +moved
+        paused, total = daemon.carrier.pauses, Counter[str]()
+        for tuner, there in known:
+            name = tuner.name
+            try:
+                if netns is None:
+                    paused.pause(name)
+                else:
+                    name = paused.pause_rows(name, there)
+            except pauses.TooManyError as error:
+                raise answered("Refused", str(error)) from error
+            back = daemon.review_tables()
+            total += back
+            if back:
+                why = f"{name}, by a rollback, until resumed"
+                daemon.tell(Record("paused", why + _back(back)))
+        return total
 
     # --- back from the admin -------------------------------------------------------
 
@@ -227,7 +284,12 @@ class Changing:
             and entry.yielded
             and cookie in (None, entry.netns.cookie)
         ]
-        if not theirs:
+        words_of_theirs = [
+            setting
+            for setting in daemon.settings.theirs()
+            if setting.name == tunable and cookie in (None, setting.netns.cookie)
+        ]
+        if not theirs and not words_of_theirs:
             raise answered("NoSuch", f"{printable(tunable)} that is the admin's")
         adopted = []
         for entry in theirs:
@@ -237,6 +299,11 @@ class Changing:
                 continue  # a namespace that is gone is noticed elsewhere
             daemon.carrier.adopt(entry, now)
             adopted.append(self._looks.shape(entry))
+            yield None
+        for setting in words_of_theirs:
+            with suppress(KernelError):
+                daemon.settings.adopt(setting)
+                adopted.append(setting_shape(setting))
             yield None
         if not adopted:
             raise answered("NoSuch", f"{printable(tunable)} in a namespace that lives")

@@ -71,6 +71,7 @@ def families(
             "Values of bpftune's that are in force, in all namespaces.",
             {(): len(daemon.ledger.in_force())},
         ),
+        *_tables(daemon),
         *_process(about),
     ]
 
@@ -144,6 +145,27 @@ def _maps(daemon: Daemon) -> list[Family]:
             "gauge",
             "Entries that a BPF map has room for; bytes of a ring buffer.",
             capacity,
+        ),
+    ]
+
+
+def _tables(daemon: Daemon) -> list[Family]:
+    destinations = daemon.tables.in_force()
+    return [
+        Family(
+            "bpftune_destinations_in_force",
+            "gauge",
+            "Destinations for which a tuner has something in force that is no sysctl.",
+            {labels(tuner=t.name): destinations[t.name] for t in daemon.tuners},
+        ),
+        Family(
+            "bpftune_table_evicted",
+            "counter",
+            "Entries that a tuner's table lost, as others needed the room.",
+            {
+                labels(tuner=tuner, table=table): count
+                for (tuner, table), count in daemon.tables.evicted().items()
+            },
         ),
     ]
 

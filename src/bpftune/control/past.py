@@ -100,6 +100,6 @@ def concerns(about: str) -> Callable[[Told], bool]:
 
 
 def _destinations(told: Told) -> set[object]:
-    parts = (told.get("evidence"), told.get("trial"))
+    parts = (told, told.get("evidence"), told.get("trial"))
     named = [part.get("destination") for part in parts if isinstance(part, dict)]
     return {one for one in named if isinstance(one, str)}

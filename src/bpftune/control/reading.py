@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from bpftune.control import past
 from bpftune.control.errors import answered
 from bpftune.control.measures import families
-from bpftune.control.view import Shape, netns_shape, tunable_shape, tuner_shape
+from bpftune.control.view import (
+    Shape,
+    netns_shape,
+    setting_shape,
+    tunable_shape,
+    tuner_shape,
+)
 from bpftune.kernel import process
 from bpftune.kernel.errors import KernelError
 from bpftune.metrics import render
@@ -56,6 +62,7 @@ class Reading:
     def tuners(self) -> list[Shape]:
         """Return all tuners that were found."""
         daemon = self._daemon
+        destinations = daemon.tables.in_force()
         return [
             tuner_shape(
                 tuner,
@@ -63,6 +70,7 @@ class Reading:
                 runs=tuner in daemon.tuners,
                 paused=daemon.carrier.pauses.cover_tuner(tuner.name),
                 off=daemon.off.get(tuner.name),
+                destinations=destinations[tuner.name],
             )
             for tuner in self._about.tuners
         ]
@@ -89,6 +97,7 @@ class Reading:
                 yielded.append(self.shape(entry))
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
+        yielded += map(setting_shape, daemon.settings.theirs())
         yield {
             "version": about.version,
             "pid": os.getpid(),
@@ -111,12 +120,17 @@ class Reading:
 
     def tunables(self) -> Iterator[Shape | None]:
         """Answer Tunables."""
-        found = []
-        for number, entry in enumerate(self._daemon.ledger):
-            found.append(self.shape(entry))
+        found: list[Shape] = []
+        for number, shape in enumerate(self._shapes()):
+            found.append(shape)
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
         yield {"tunables": found}
+
+    def _shapes(self) -> Iterator[Shape]:
+        """Return all that is known, tunables and the settings that are words."""
+        yield from map(self.shape, self._daemon.ledger)
+        yield from map(setting_shape, self._daemon.settings)
 
     def verify(self) -> Iterator[Shape | None]:
         """Answer Verify: read again what should be in force."""
@@ -212,15 +226,26 @@ class Reading:
                 tunables.append(self.shape(entry))
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
+        theirs = (one for one in self._daemon.settings.theirs() if one.name == about)
+        tunables += map(setting_shape, theirs)
         learned = list(map(one_line, self._learned(about)))
+        known: list[Shape] = []
+        if past.is_destination(about):
+            told = self._daemon.explain(about)
+            known = [{"tuner": tuner, "text": text} for tuner, text in told]
         tells = past.concerns(about)
         for records in past.read(self._state_dir, tells, past.USUAL_RECORDS):
             if records is None:
                 yield None
                 continue
-            if not (records or tunables or learned):
+            if not (records or tunables or learned or known):
                 raise answered("NoSuch", f"record of {printable(about)}")
-            yield {"records": records, "tunables": tunables, "learned": learned}
+            yield {
+                "records": records,
+                "tunables": tunables,
+                "learned": learned,
+                "known": known,
+            }
 
     def _learned(self, about: str) -> list[str]:
         """Return sentences about what earlier trials taught."""

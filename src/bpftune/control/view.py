@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from bpftune.text import one_line, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bpftune.kernel.loader import Verdict
     from bpftune.ledger import Entry
     from bpftune.model import Netns, Tuner
     from bpftune.rollback import Step
+    from bpftune.settings import Setting
 
 Shape = dict[str, object]
 
@@ -55,6 +56,22 @@ def tunable_shape(entry: Entry, *, paused: bool, undo: str | None) -> Shape:
     }
 
 
+def setting_shape(setting: Setting) -> Shape:
+    """Return ``type Tunable`` for a sysctl that is words: it has no numbers."""
+    return {
+        "tunable": setting.name,
+        "tuner": setting.tuner,
+        "netns": netns_shape(setting.netns),
+        "state": "yielded" if setting.why else "found",
+        "found": [],
+        "expected": [],
+        "settled": [],
+        "change": None,
+        "changes": 0,
+        "undo": None,
+    }
+
+
 def step_shape(step: Step) -> Shape:
     """Return ``type Step``: what a rollback does, or did, to one tunable."""
     return {
@@ -68,6 +85,20 @@ def step_shape(step: Step) -> Shape:
     }
 
 
+def rows_shape(moved: Mapping[str, int]) -> list[Shape]:
+    """Return ``[]Rows``: of how many destinations rows of tables moved, by tuner."""
+    return [{"tuner": name, "destinations": moved[name]} for name in sorted(moved)]
+
+
+def rows_words(moved: Mapping[str, int]) -> str:
+    """Return the same in words."""
+    told = []
+    for name in sorted(moved):
+        many = "1 destination" if moved[name] == 1 else f"{moved[name]} destinations"
+        told.append(f"{many} of {name}")
+    return ", ".join(told)
+
+
 def tuner_shape(
     tuner: Tuner,
     verdicts: Iterable[Verdict],
@@ -75,8 +106,11 @@ def tuner_shape(
     runs: bool,
     paused: bool,
     off: str | None,
+    destinations: int = 0,
 ) -> Shape:
     """Return ``type Tuner``. *runs*: the daemon asks it; *off*: why not any more.
+
+    For so many *destinations* it has rows of tables in force.
 
     One whose programs are all refused is unsupported, even if it still decides
     on what the daemon itself sees.
@@ -97,4 +131,5 @@ def tuner_shape(
         "summary": one_line(tuner.summary),
         "state": state,
         "why": one_line(why) if why is not None else None,
+        "destinations": destinations,
     }

@@ -6,7 +6,6 @@ why; it never costs the others.
 
 from __future__ import annotations
 
-import ctypes
 import re
 import struct
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bpftune.kernel.bpf import BpfObject
 from bpftune.kernel.bpf_error import BpfError
+from bpftune.kernel.process import give_memory_back
 from bpftune.kernel.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Loader:
             else self._attach(opened, one, cgroup_fd)
             for one in opened.programs
         ]
-        _give_memory_back()
+        give_memory_back()
         return verdicts
 
     def _prepare(
@@ -321,10 +321,3 @@ def _attach(opened: BpfObject, program: Program, cgroup_fd: int) -> Verdict:
     except BpfError as error:
         return Verdict(name, works=False, reason=str(error))
     return Verdict(name, works=True)
-
-
-def _give_memory_back() -> None:
-    """Return what libbpf needed to read the kernel's types to the system."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-    if trim:
-        trim(0)

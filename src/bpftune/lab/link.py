@@ -110,6 +110,13 @@ class Link:
         """End what carries the packets."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way over several links, from the first end of one to the last of another."""
+
+    ends: tuple[End, End]
+
+
 class VethLink(Link):
     """A veth pair: as fast as the machine, with no delay."""
 

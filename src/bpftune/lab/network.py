@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bpftune.lab.congestion import repair
 from bpftune.lab.errors import NotPermittedError
-from bpftune.lab.link import EmulatedLink, Link, PathSettings, VethLink
+from bpftune.lab.link import EmulatedLink, PathSettings, VethLink
 from bpftune.lab.namespaces import Namespace, remove_stale
-from bpftune.lab.traffic import Flows, Traffic
+from bpftune.lab.traffic import Flows, Joined, Traffic
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -68,7 +68,7 @@ class Lab:
         self._stack.callback(link.close)
         return link
 
-    def traffic(self, link: Link, traffic: Traffic, family: int = 4) -> Flows:
+    def traffic(self, link: Joined, traffic: Traffic, family: int = 4) -> Flows:
         """Start *traffic* from the link's first end to its second."""
         flows = Flows(link, traffic, family)
         self._stack.callback(flows.stop)

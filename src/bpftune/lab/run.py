@@ -5,30 +5,32 @@ from __future__ import annotations
 import statistics
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.contender import contender
-from bpftune.lab.link import EmulatedLink, Link
 from bpftune.lab.network import Lab
+from bpftune.lab.topology import set_up
 from bpftune.lab.traffic import Bulk, Requests, Transfers
-from bpftune.lab.triples import RMEM, WMEM, Watched, in_order, set_triple
+from bpftune.lab.triples import RMEM, WMEM, Watched, in_order
+from bpftune.lab.turns import second, traffic, turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
-    from bpftune.lab.namespaces import Namespace
+    from bpftune.lab.link import EmulatedLink
     from bpftune.lab.scenario import Scenario
+    from bpftune.lab.topology import Net
     from bpftune.lab.traffic import Flows
+    from bpftune.lab.turns import Turn
 
     Progress = Callable[[float, float], None]
 
 LOOK_S = 0.25
 STEADY_S = 15.0
-CONTENT_RATE_BITS_PER_S = 50_000_000
-CONTENT_RTT_NS = 20_000_000
+FOREIGN_CONTROL = "cubic"
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,13 @@ class Result:
     sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
     looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
     the latencies are those of transfers where these are the traffic, and
-    ``connections`` are those that ended, see ``Flows``. ``late_s`` is how
-    late the emulator was at worst and ``emulator_busy`` its share of a CPU: not far
-    below the RTT, or near 1, the machine was too slow for this scenario.
+    ``connections`` and ``transfers`` are those that ended, see ``Flows``. ``beside``
+    has the same of other traffic, by what it is. ``began_s`` is when the traffic
+    began, on the clock of ``lab_monotonic_s`` in the records, and ``destination`` where
+    it goes as these have it. ``late_s`` is how late
+    the emulator was at worst and ``emulator_busy`` its share of a CPU: not far below
+    the RTT, or near 1, the machine was too slow for this scenario. ``waited_s`` is how
+    long the receiver waited for a CPU in one of a hundred cases.
     """
 
     scenario: str
@@ -63,8 +69,13 @@ class Result:
     values: list[Record]
     writes: dict[str, int]
     connections: list[Record]
+    transfers: list[Record]
+    destination: str
+    beside: dict[str, Record]
+    began_s: float
     dropped_share: float | None
     late_s: float | None
+    waited_s: float
     emulator_busy: float | None
     tuner_cost: Record
     records: list[Record] = field(default_factory=list)
@@ -85,48 +96,6 @@ class Result:
         return {"schema": 1, **asdict(self)}
 
 
-def set_up(
-    lab: Lab, scenario: Scenario
-) -> tuple[Namespace, Namespace, Link, EmulatedLink | None]:
-    """Make the namespaces and links; return sender, receiver, link, content link."""
-    sender, receiver = lab.namespace("sender"), lab.namespace("receiver")
-    receivers = [receiver]
-    link: Link
-    if scenario.rate_bits_per_s is None:
-        link = lab.veth(sender, receiver)
-    else:
-        link = lab.emulated_link(
-            sender,
-            receiver,
-            rate_bits_per_s=scenario.rate_bits_per_s,
-            rtt_ns=scenario.rtt_ns,
-            queue_bytes=scenario.queue_bytes,
-            loss=scenario.loss,
-        )
-    content = None
-    if scenario.content_flows:
-        receivers.append(lab.namespace("content"))
-        content = lab.emulated_link(
-            sender,
-            receivers[-1],
-            rate_bits_per_s=CONTENT_RATE_BITS_PER_S,
-            rtt_ns=CONTENT_RTT_NS,
-        )
-    wmem = scenario.wmem_initial_bytes, scenario.wmem_max_bytes
-    rmem = scenario.rmem_initial_bytes, scenario.rmem_max_bytes
-    set_triple(sender, WMEM, *wmem)
-    for namespace in receivers:
-        set_triple(namespace, RMEM, *rmem)
-    if scenario.traffic in {"transfers", "downloads"}:
-        # Else the ports that ended transfers hold for a minute run out.
-        for namespace in (sender, receiver):
-            namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")
-    if scenario.congestion_control:
-        for namespace in (sender, *receivers):
-            namespace.set_congestion_control(scenario.congestion_control)
-    return sender, receiver, link, content
-
-
 def run_scenario(
     scenario: Scenario,
     tuner: str = "none",
@@ -139,35 +108,40 @@ def run_scenario(
     Everything made is gone on return. Raises LabError where something fails,
     with what and why.
     """
-    tested = contender(tuner)
+    tested = contender(tuner, scenario.hurry)
+    due, measured = turns(scenario), traffic(scenario)
     with Lab(seed) as lab, ExitStack() as stack:
-        sender, receiver, link, content_link = set_up(lab, scenario)
-        watched = [Watched("sender", sender, WMEM), Watched("receiver", receiver, RMEM)]
+        net = set_up(lab, scenario)
+        watched = [
+            Watched("sender", net.sender, WMEM),
+            Watched("receiver", net.receiver, RMEM),
+        ]
         for one in watched:
             stack.callback(one.close)
             one.look()
         stack.callback(tested.stop)
         if not scenario.tuner_after_s:
-            tested.start(sender, receiver)
-        flows = lab.traffic(link, scenario.make_traffic(), scenario.family)
+            tested.start(net.sender, net.receiver)
+        others = _others(lab, scenario, net)
+        flows = lab.traffic(net.link, measured, scenario.family)
         content = None
-        if content_link is not None:
+        if net.content is not None:
             beside = Bulk(flows=scenario.content_flows)
-            content = lab.traffic(content_link, beside, scenario.family)
+            content = lab.traffic(net.content, beside, scenario.family)
+        running = _Running(net, tested, flows, watched, due, progress)
         end_s = flows.started_s + scenario.seconds
         if scenario.tuner_after_s:
-            late_s = flows.started_s + scenario.tuner_after_s
-            _watch(min(late_s, end_s), tested, flows, watched, progress)
-            tested.start(sender, receiver)
-        _watch(end_s, tested, flows, watched, progress)
+            running.until(min(flows.started_s + scenario.tuner_after_s, end_s))
+            tested.start(net.sender, net.receiver)
+        running.until(end_s)
         cost = tested.cost()
         tested.stop()
         for one in watched:
             one.look()
-        flows.stop()
-        if content is not None:
-            content.stop()
-        link.close()
+        for ending in (flows, content, *others.values()):
+            if ending is not None:
+                ending.stop()
+        net.close()
     steady_s = min(STEADY_S, scenario.seconds / 2)
     return Result(
         scenario=scenario.name,
@@ -178,31 +152,62 @@ def run_scenario(
         connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
+        beside={what: _measured(other, steady_s) for what, other in others.items()},
+        began_s=flows.started_s,
         tuner_cost=cost,
         records=tested.records,
-        **_goodput(flows, steady_s),
-        **_sender(flows, steady_s),
-        **_emulator(link),
+        **_measured(flows, steady_s),
+        **_emulator(net.paths),
     )
 
 
-def _watch(
-    end_s: float,
-    tested: Contender,
-    flows: Flows,
-    watched: list[Watched],
-    progress: Progress | None,
-) -> None:
-    """Let the traffic run until *end_s* and look at everything now and then."""
-    next_s = time.monotonic()
-    while (now_s := time.monotonic()) < end_s:
-        for one in watched:
-            one.look()
-        tested.check()
-        if progress and now_s >= next_s:
-            progress(now_s - flows.started_s, flows.goodput_bits_per_s(last_s=1))
-            next_s += 1
-        flows.wait_s(min(LOOK_S, end_s - now_s))
+def _others(lab: Lab, scenario: Scenario, net: Net) -> dict[str, Flows]:
+    """Start the traffic beside, by what it is."""
+    others: dict[str, Flows] = {}
+    if scenario.foreign_flows:
+        foreign = replace(
+            scenario.make_traffic(),
+            flows=scenario.foreign_flows,
+            congestion_control=FOREIGN_CONTROL,
+        )
+        others["foreign"] = lab.traffic(net.link, foreign, scenario.family)
+    other = second(scenario)
+    if other is not None and net.second is not None:
+        others["second"] = lab.traffic(
+            net.second, other.make_traffic(), scenario.family
+        )
+    return others
+
+
+@dataclass
+class _Running:
+    """What happens while traffic runs. *due* are the turns to come."""
+
+    net: Net
+    tested: Contender
+    flows: Flows
+    watched: list[Watched]
+    due: list[Turn]
+    progress: Progress | None
+    told_s: float = -1.0
+
+    def until(self, end_s: float) -> None:
+        """Let the traffic run until *end_s* and look at everything now and then."""
+        while (now_s := time.monotonic()) < end_s:
+            passed_s = now_s - self.flows.started_s
+            while self.due and self.due[0].at_s <= passed_s:
+                self.net.paths[0].change(**self.due.pop(0).scenario.path())
+            for one in self.watched:
+                one.look()
+            self.tested.check()
+            if self.progress and passed_s >= self.told_s + 1:
+                self.progress(passed_s, self.flows.goodput_bits_per_s(last_s=1))
+                self.told_s = passed_s
+            self.flows.wait_s(min(LOOK_S, end_s - now_s))
+
+
+def _measured(flows: Flows, steady_s: float) -> Record:
+    return {**_goodput(flows, steady_s), **_sender(flows, steady_s)}
 
 
 def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
@@ -212,22 +217,33 @@ def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
         "goodput_whole_bits_per_s": flows.goodput_bits_per_s(),
         "per_flow_bits_per_s": per_flow,
         "series_bits_per_s": flows.series(),
+        "waited_s": flows.waited_s(),
     }
 
 
 def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
-    """Return what the senders' reports say; times are medians of steady reports."""
+    """Return what the senders' reports say; times are medians of steady reports.
+
+    What was sent again is that of the transfers that ended, or of the connections
+    there are.
+    """
     reports = flows.senders()
     last = flows.latest()
     begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
     late = [report["flows"] for report in reports if report["t_s"] > begin_s]
     steady = [flow for report in late for flow in report]
-    sent = sum(flow["data_segments_out"] for flow in last)
-    again = sum(flow["retransmitted_segments"] for flow in last)
+    transfers = flows.transfers()
+    sent = sum(one["segments"] for one in transfers)
+    again = sum(one["retransmitted"] for one in transfers)
+    if not transfers:
+        sent = sum(flow["data_segments_out"] for flow in last)
+        again = sum(flow["retransmitted_segments"] for flow in last)
     return {
         "retransmitted_share": again / sent if sent else 0.0,
         "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
         "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
+        "transfers": transfers,
+        "destination": flows.destination,
         **_completed(flows, steady, steady_s),
     }
 
@@ -257,13 +273,15 @@ def _median(numbers: list[float]) -> float | None:
     return statistics.median(numbers) if numbers else None
 
 
-def _emulator(link: Link) -> dict[str, Any]:
-    if not isinstance(link, EmulatedLink) or not link.carried():
+def _emulator(paths: Sequence[EmulatedLink]) -> dict[str, Any]:
+    """Return what the emulators say: of the first path, the times of the worst."""
+    told = [path.carried() for path in paths]
+    if not told or not all(told):
         return {"dropped_share": None, "late_s": None, "emulator_busy": None}
-    there, back = link.carried()
+    there = told[0][0]
     gone = there["dropped"] + there["lost"]
     return {
         "dropped_share": gone / max(1, there["offered"]),
-        "late_s": max(there["late_s"], back["late_s"]),
-        "emulator_busy": there["cpu_s"] / max(0.1, there["wall_s"]),
+        "late_s": max(direction["late_s"] for pair in told for direction in pair),
+        "emulator_busy": max(one["cpu_s"] / max(0.1, one["wall_s"]) for one, _ in told),
     }

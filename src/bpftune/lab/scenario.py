@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bpftune.lab.errors import LabError
+from bpftune.lab.queue import bandwidth_delay_bytes
 from bpftune.lab.traffic import Bulk, Bursts, Downloads, Requests, Traffic, Transfers
 from bpftune.lab.values import (
     parse_count,
     parse_duration_ns,
+    parse_factor,
     parse_family,
     parse_rate,
     parse_seconds,
@@ -43,11 +45,17 @@ class Scenario:
     """One sender's namespace, a path to a receiver's, and traffic between them.
 
     *rate_bits_per_s* None is a veth pair without any delay. Buffer limits that
-    are None stay as the kernel has them. *queue_bytes* None is one
-    bandwidth-delay product. *content_flows* more flows run beside, from the same
+    are None stay as the kernel has them. *queue_bytes* None is *queue_bdp*
+    bandwidth-delay products. *content_flows* more flows run beside, from the same
     sender to another destination over a path of 50 Mbit/s and 20 ms where
-    nothing is short. With *tuner_after_s* the tuner starts that long after the
-    traffic. With *uid* the traffic is that user's, see ``Traffic``.
+    nothing is short. *foreign_flows* more have the same to send over the same
+    path, and chose cubic themselves. With *second* a router leads to the receiver,
+    and to another destination over a path that differs in these settings; *turns* are
+    settings that change meanwhile: see ``turns``. With *tuner_after_s* the tuner
+    starts that long after the traffic. With *uid* the traffic is that user's, see
+    ``Traffic``.
+
+    *hurry* is how many times shorter than usual bpftune's blocks of time are.
     """
 
     name: str
@@ -56,6 +64,7 @@ class Scenario:
     rate_bits_per_s: int | None = None
     rtt_ns: int = 0
     queue_bytes: int | None = None
+    queue_bdp: float = 1.0
     loss: float = 0.0
     flows: int = 1
     congestion_control: str | None = "cubic"
@@ -75,8 +84,25 @@ class Scenario:
     transfer_bytes: int = 300_000
     think_s: float = 0.0
     content_flows: int = 0
+    foreign_flows: int = 0
+    second: str = ""
+    turns: str = ""
     tuner_after_s: float = 0.0
+    hurry: float = 1.0
     uid: int | None = None
+
+    def path(self) -> dict[str, Any]:
+        """Return the settings of an emulated path, see ``link.PathSettings``."""
+        rate, queue_bytes = self.rate_bits_per_s or 0, self.queue_bytes
+        if queue_bytes is None and self.queue_bdp != 1:
+            bdp_bytes = bandwidth_delay_bytes(rate, self.rtt_ns)
+            queue_bytes = round(self.queue_bdp * bdp_bytes)
+        return {
+            "rate_bits_per_s": rate,
+            "rtt_ns": self.rtt_ns,
+            "queue_bytes": queue_bytes,
+            "loss": self.loss,
+        }
 
     def make_traffic(self) -> Traffic:
         """Return the traffic to be measured."""
@@ -121,7 +147,8 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "traffic": ("traffic", parse_traffic, ", ".join(TRAFFICS)),
     "rate": ("rate_bits_per_s", parse_rate, "of the path: 300mbit"),
     "rtt": ("rtt_ns", parse_duration_ns, "of the path: 200ms"),
-    "queue": ("queue_bytes", default_or(parse_size), "default: one rate x rtt"),
+    "queue": ("queue_bytes", default_or(parse_size), "default: bdp times rate x rtt"),
+    "bdp": ("queue_bdp", parse_factor, "queue by rate x rtt: 0.25"),
     "loss": ("loss", parse_share, "of packets, each direction: 0.3%"),
     "flows": ("flows", parse_count, "how many at once"),
     "cc": ("congestion_control", default_or(str), "congestion control"),
@@ -149,7 +176,11 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "transfer": ("transfer_bytes", parse_size, "size of a transfer"),
     "think": ("think_s", parse_seconds, "pause before the next request or transfer"),
     "content": ("content_flows", parse_count, "flows to another destination"),
+    "foreign": ("foreign_flows", parse_count, "flows beside that chose cubic"),
+    "second": ("second", str, "another destination: 'loss=1% flows=4'"),
+    "turns": ("turns", str, "changes: '60s bdp=0.25 flows=4; 120s bdp=1 flows=1'"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
+    "hurry": ("hurry", parse_factor, "how much shorter bpftune's blocks are"),
     "uid": ("uid", default_or(parse_count), "who sends and receives"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpftune.lab.congested import CONGESTED
 from bpftune.lab.scenario import KIB, MIB, ROOMY_BYTES, Scenario, ScenarioError
 
 MS = 1_000_000
@@ -224,6 +225,7 @@ SCENARIOS = (
         transfer_bytes=150_000,
         seconds=150.0,
     ),
+    *CONGESTED,
     Scenario(
         name="healthy-bulk",
         summary="bulk over a veth pair, everything as the kernel has it",

@@ -8,15 +8,21 @@ import time
 from typing import TYPE_CHECKING
 
 from bpftune.lab.child import begin, say
-from bpftune.lab.flow import CONNECT_S, KINDS, Stage
+from bpftune.lab.flow import CONNECT_S, BurstFlow, Flow, RequestFlow, Stage
+from bpftune.lab.transfers import DownloadFlow, TransferFlow
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
     from types import FrameType
 
-    from bpftune.lab.flow import Flow
-
+KINDS: dict[str, type[Flow]] = {
+    "bulk": Flow,
+    "bursts": BurstFlow,
+    "requests": RequestFlow,
+    "transfers": TransferFlow,
+    "downloads": DownloadFlow,
+}
 REPORT_S = 0.5
 FLOWS_PER_REPORT_S = 800
 """More flows report less often: all they know is kept until the end."""
@@ -53,11 +59,11 @@ class Sender:
         self.wait_for(flow, select.POLLOUT if is_connecting else flow.wants())
 
     def connect(self) -> None:
-        """Wait until every flow is connected; none sends before."""
+        """Wait until every flow is connected that begins now; none sends before."""
         for flow in self.flows:
             self.arrange(flow)
         end_s = time.monotonic() + CONNECT_S
-        left = len(self.flows)
+        left = sum(flow.stage is Stage.CONNECTING for flow in self.flows)
         while left:
             now_s = time.monotonic()
             if now_s >= end_s:

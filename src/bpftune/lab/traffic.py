@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from ipaddress import ip_network
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bpftune.lab.child import Child, Record
+from bpftune.lab.receiver import REPORT_S
 
 if TYPE_CHECKING:
-    from bpftune.lab.link import Link
+    from bpftune.lab.link import End
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +69,17 @@ class Requests(Traffic):
 
 @dataclass(frozen=True, kw_only=True)
 class Transfers(Traffic):
-    """Short transfers, each on a connection of its own.
+    """Transfers, each on a connection of its own.
 
     Each flow connects, sends *transfer_bytes* and waits for the end of a receiver
-    that has read all; its next transfer follows *think_s* after that.
+    that has read all; its next transfer follows *think_s* after that. *users* are
+    how many flows do so, each with since when in seconds: a transfer under way is not
+    cut off. Before that, and without any, all do.
     """
 
     transfer_bytes: int = 300_000
     think_s: float = 0.0
+    users: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +91,18 @@ class Downloads(Transfers):
     """
 
 
+class Joined(Protocol):
+    """A link or a way over several: traffic goes from its first end to the second."""
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """Both ends."""
+
+
 class Flows:
     """Traffic that runs, and what is known of it so far. Times are monotonic."""
 
-    def __init__(self, link: Link, traffic: Traffic, family: int = 4) -> None:
+    def __init__(self, link: Joined, traffic: Traffic, family: int = 4) -> None:
         """Prepare *traffic* over *link*; nothing runs before ``start``."""
         self.link = link
         self.traffic = traffic
@@ -96,6 +110,13 @@ class Flows:
         self.receiver: Child | None = None
         self.sender: Child | None = None
         self.started_s = 0.0
+
+    @property
+    def destination(self) -> str:
+        """The /24 or /48 that the traffic goes to, as bpftune tells it."""
+        address = self.link.ends[1].address(self.family)
+        length = 24 if self.family == 4 else 48
+        return str(ip_network(f"{address}/{length}", strict=False))
 
     def start(self) -> None:
         """Start both processes; returns when all flows are connected."""
@@ -147,6 +168,25 @@ class Flows:
                 "bytes": one["bytes"],
             }
             for one in ended
+        ]
+        return sorted(made, key=lambda one: float(one["began_s"]))
+
+    def transfers(self) -> list[Record]:
+        """Return the transfers that ended, as their sender knows them.
+
+        Each has its ``flow``, ``began_s`` since the traffic began, ``took_s``, the
+        ``bytes``, how many data ``segments`` were sent and ``retransmitted``,
+        ``srtt_s`` weighted by the bytes acked, ``last_srtt_s``, ``min_rtt_s``, and the
+        ``congestion_control`` it had at the end.
+        """
+        told = [
+            one
+            for record in self.senders()
+            for flow in record["flows"]
+            for one in flow.get("transfers", ())
+        ]
+        made = [
+            one | {"began_s": round(one["began_s"] - self.started_s, 3)} for one in told
         ]
         return sorted(made, key=lambda one: float(one["began_s"]))
 
@@ -202,6 +242,12 @@ class Flows:
         # The last record of a second comes a little early or late.
         whole = int((records[-1]["t_s"] - self.started_s) / step_s + 0.1)
         return steps[: max(0, whole)]
+
+    def waited_s(self) -> float:
+        """Return how late the receiver's reports were in one of a hundred cases."""
+        at_s = [record["t_s"] for record in self.received()]
+        gaps_s = sorted(late - soon for soon, late in pairwise(at_s))
+        return max(0.0, gaps_s[len(gaps_s) * 99 // 100] - REPORT_S) if gaps_s else 0.0
 
     def latest(self) -> list[dict[str, Any]]:
         """Return, per flow, the newest ``TCP_INFO`` fields."""

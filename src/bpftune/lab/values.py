@@ -66,6 +66,14 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_factor(text: str) -> float:
+    """Return a number above 0."""
+    factor = _parse(text, {"": 1.0}, "0.25")
+    if factor <= 0:
+        raise ValueTextError(f"{text!r} is not more than 0")
+    return factor
+
+
 def parse_family(text: str) -> int:
     """Return 4 or 6."""
     if text not in {"4", "6"}:

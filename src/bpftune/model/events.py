@@ -86,7 +86,7 @@ class ValueChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class Yielded(Event):
-    """A tunable now belongs to the admin; forget any plan for it."""
+    """A tunable, or one of the ``settings``, is the admin's; forget any plan for it."""
 
     tunable: Tunable
 

@@ -91,8 +91,8 @@ class Advise:
 class Tell:
     """Record a decision about *destination* that changes no sysctl.
 
-    *record* is a kind of ``kinds.KINDS``; *why* a sentence for people, *evidence*
-    plain numbers and words for machines.
+    *record* is a kind of ``kinds.KINDS``: ``tries``, ``chosen`` or ``ended``; *why* a
+    sentence for people, *evidence* plain numbers and words for machines.
     """
 
     record: str
@@ -130,13 +130,15 @@ class Recheck:
 
     The hook runs before the write and knows the writer's namespace only, so
     values are compared afterwards. *old* is the value before the write in the
-    event's namespace. What changed comes back as ``ValueChanged``.
+    event's namespace, *old_text* the same as text, None if that is not known. What
+    changed comes back as ``ValueChanged``, or for a setting as ``Yielded``.
     """
 
     name: str
     old: Value
     uid: int
     comm: bytes
+    old_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,24 @@ class Prefix:
         text = socket.inet_ntop(self.family, self.address[:size])
         return f"{text}/{self.length}"
 
+    @classmethod
+    def of(cls, text: str) -> Prefix:
+        """Return the destination that *text* names as ``str`` does it.
+
+        Raises ValueError for any other text.
+        """
+        address, _, _ = text.partition("/")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        length = 24 if family == socket.AF_INET else 48
+        try:
+            packed = socket.inet_pton(family, address)
+        except OSError as error:
+            raise ValueError(f"{text!r} is no destination") from error
+        prefix = cls(int(family), length, packed.ljust(16, b"\0"))
+        if str(prefix) != text or any(packed[length // 8 :]):
+            raise ValueError(f"{text!r} is no destination")
+        return prefix
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

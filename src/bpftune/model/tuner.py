@@ -36,13 +36,15 @@ class Tuner:
         bpf_object: Path | None = None,
         losses: Mapping[str, str] | None = None,
         settings: tuple[str, ...] = (),
+        needs: tuple[str, ...] = (),
     ) -> None:
         """Describe a tuner; *name* is that of its folder and man page.
 
         *events* are the classes that *bpf_object*, a compiled BPF file, emits.
         *losses* tells, for each BPF program, what is lost where this kernel
         cannot run it. *settings* are sysctls that are words, not numbers, by which
-        the tuner goes: one that the admin set is in ``Facts.admins``.
+        the tuner goes: one that the admin set is in ``Facts.admins``. *needs* are
+        the programs without any of which there is nothing that it could do.
         """
         self.name = name
         self.summary = summary
@@ -51,6 +53,7 @@ class Tuner:
         self.bpf_object = bpf_object
         self.losses = dict(losses or {})
         self.settings = settings
+        self.needs = needs
         self.policies: dict[type[Event], Policy[Any]] = {}
 
     def on(self, event: type[E]) -> Callable[[Policy[E]], Policy[E]]:

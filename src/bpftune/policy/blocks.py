@@ -17,15 +17,25 @@ from bpftune.policy.reward import SizeClass, Sums
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LEAST_S = 30.0
-LIVES = 10
-"""A block is ten times as long as a flow, so that the other arm's flows, which live
-on into it, are few."""
 
-ENOUGH_FLOWS = 10
-LONGEST_S = 300.0
-LEAST_FLOWS = 3
-"""After ``LONGEST_S`` three flows must do; with fewer the block is void."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When a block ends.
+
+    As it is *least_s* old, *lives* times as old as its flows live (so that the other
+    arm's flows, which live on into it, are few), and has *enough_flows*. At the latest
+    after *longest_s*; then *least_flows* must do, with fewer the block is void. A
+    laboratory may go faster.
+    """
+
+    least_s: float = 30.0
+    lives: float = 10.0
+    enough_flows: int = 10
+    longest_s: float = 300.0
+    least_flows: int = 3
+
+
+USUAL = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Block:
 
     *run* is the number of the run of blocks under the same arm: a flow counts if it
     began in this run. A *trial* is under an arm that is not the best one known.
+    *small_bytes* were carried by flows too short to count.
     """
 
     arm: str
@@ -41,13 +52,14 @@ class Block:
     since_s: float
     trial: bool = False
     sums: Mapping[SizeClass, Sums] = field(default_factory=dict)
+    small_bytes: int = 0
 
-    def add(self, sums: Mapping[SizeClass, Sums]) -> Block:
+    def add(self, sums: Mapping[SizeClass, Sums], small_bytes: int = 0) -> Block:
         """Return the block with what came in since the last look."""
         kept = dict(self.sums)
         for size, more in sums.items():
             kept[size] = kept.get(size, Sums()) + more
-        return replace(self, sums=kept)
+        return replace(self, sums=kept, small_bytes=self.small_bytes + small_bytes)
 
     def of(self, size: SizeClass) -> Sums:
         """Return the sums over the flows of one class."""
@@ -58,14 +70,15 @@ class Block:
         """How many flows of any size there were."""
         return sum(sums.flows for sums in self.sums.values())
 
-    def is_full(self, size: SizeClass, now_s: float) -> bool:
+    def is_full(self, size: SizeClass, now_s: float, pace: Pace = USUAL) -> bool:
         """Whether it is long enough to be judged by flows of class *size*."""
         sums = self.of(size)
         age_s = now_s - self.since_s
-        if age_s >= LONGEST_S:
+        if age_s >= pace.longest_s:
             return True
-        return sums.flows >= ENOUGH_FLOWS and age_s >= max(LEAST_S, LIVES * sums.life_s)
+        needed_s = max(pace.least_s, pace.lives * sums.life_s)
+        return sums.flows >= pace.enough_flows and age_s >= needed_s
 
-    def is_void(self, size: SizeClass) -> bool:
+    def is_void(self, size: SizeClass, pace: Pace = USUAL) -> bool:
         """Whether it tells nothing, having had too few flows of class *size*."""
-        return self.of(size).flows < LEAST_FLOWS
+        return self.of(size).flows < pace.least_flows

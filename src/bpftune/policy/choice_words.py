@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from bpftune.policy.arms import Arm, error
 from bpftune.policy.harm import Harm
 from bpftune.policy.reward import Score, score
+from bpftune.text import seconds_words
 
 if TYPE_CHECKING:
-    from bpftune.policy.choice import Choice, Next
+    from bpftune.policy.choice import Choice
+    from bpftune.policy.next_arm import Next
     from bpftune.policy.reward import SizeClass
 
 SAME_RATE = 0.05
@@ -32,6 +34,25 @@ def record(choice: Choice, following: Next) -> tuple[str, str] | None:
     return None
 
 
+def records(choice: Choice, following: Next) -> list[tuple[str, str]]:
+    """Return kinds and sentences of all that is due after a step, in order.
+
+    Besides those of ``record``: ``tries`` as another arm comes into force without
+    being known for better, or goes on, and ``ended`` as it leaves without harm.
+    """
+    ended, arm = following.ended, following.arm
+    is_other, was_trial = arm != ended.block.arm, ended.block.trial
+    due = record(choice, following)
+    told = [] if due is None else [due]
+    if due is None and is_other and (was_trial or not following.is_trial):
+        told.append(("ended", _back(choice, following)))
+    if due is None and not is_other and was_trial and not following.is_trial:
+        told.append(("tries", _goes_on(choice, following)))
+    if is_other and following.is_trial:
+        told.append(("tries", _tries(choice, following)))
+    return told
+
+
 def best(choice: Choice) -> str:
     """Say why the arm that stands is the best one: for ``explain``."""
     if choice.standing != choice.default:
@@ -49,6 +70,19 @@ def best(choice: Choice) -> str:
     ]
     against = f" against {', '.join(others)}" if others else ""
     return f"{choice.default}: {own}{against}"
+
+
+def waits(choice: Choice, now_s: float) -> list[str]:
+    """Say which arms have to wait after trials that ended early."""
+    said = []
+    for name, veto in choice.vetoes.items():
+        if name in choice.arms and veto.forbids(now_s):
+            trials = f"{veto.early_ends} trial" + "s" * (veto.early_ends != 1)
+            left = seconds_words(veto.until_s - now_s)
+            said.append(
+                f"{name} waits for {left}, after {trials} in a row that ended early"
+            )
+    return said
 
 
 def estimate(choice: Choice, size: SizeClass, name: str) -> str:
@@ -79,7 +113,7 @@ def evidence(choice: Choice, following: Next) -> dict[str, object]:
     if ended.harm is not None:
         facts["harm"] = ended.harm.value
     for name, arm in choice.arms_of(ended.size).items():
-        facts[f"{name}_nats"] = round(arm.mean + _log_least(choice), 3)
+        facts[f"{name}_reward_nats"] = round(arm.mean + _log_least(choice), 3)
         facts[f"{name}_blocks"] = arm.blocks
         facts[f"{name}_flows"] = arm.flows
     pairs = choice.proof.of(choice.standing)
@@ -90,10 +124,10 @@ def evidence(choice: Choice, following: Next) -> dict[str, object]:
 
 def _score(one: Score, choice: Choice) -> dict[str, object]:
     return {
-        "nats": round(one.value + _log_least(choice), 3),
-        "mbit_per_s": round(math.exp(one.log_rate), 2),
+        "reward_nats": round(one.value + _log_least(choice), 3),
+        "bytes_per_s": round(math.exp(one.log_rate) * 1e6 / 8),
         "srtt_us": round(1000 * math.exp(one.log_srtt)),
-        "charged_loss": round(one.loss, 4),
+        "charged_loss_share": round(one.loss, 4),
         "min_rtt_us": choice.min_rtt_us,
     }
 
@@ -150,6 +184,34 @@ def _harm(choice: Choice, following: Next) -> str:
         return f"{what}, {lost} retransmits against {least}"
     least_ms = _log_least(choice)
     return f"{what}, {seen.value + least_ms:.1f} against {usual.mean + least_ms:.1f}"
+
+
+def _back(choice: Choice, following: Next) -> str:
+    ended, arm = following.ended, following.arm
+    name, size = ended.block.arm, ended.size
+    if ended.score is None:
+        flows = ended.block.of(size).flows
+        few = f"{flows} flow" + "s" * (flows != 1)
+        return f"back to {arm}: {few} with {name} in its block, too few to tell"
+    own, other = (estimate(choice, size, one) for one in (arm, name))
+    return f"back to {arm}: {own} against {name} {other}"
+
+
+def _goes_on(choice: Choice, following: Next) -> str:
+    arm, size = following.arm, following.ended.size
+    others = [one for one in choice.arms if one != arm and one in choice.arms_of(size)]
+    against = ", ".join(f"{one} {estimate(choice, size, one)}" for one in others)
+    own = estimate(choice, size, arm)
+    return f"goes on with {arm}: {own} against {against}, not yet sure"
+
+
+def _tries(choice: Choice, following: Next) -> str:
+    arm, size, before = following.arm, following.ended.size, following.ended.block.arm
+    usual = f"{before} {estimate(choice, size, before)}"
+    if not choice.arms_of(size).get(arm, Arm()).blocks:
+        return f"tries {arm} for new connections: unknown here, against {usual}"
+    own = estimate(choice, size, arm)
+    return f"tries {arm} again for new connections: {own} against {usual}"
 
 
 def _plain(number: float) -> str:

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from bpftune.policy.blocks import Block
 
 EARLY_FLOWS = 4
-"""How many flows show it. To wait for the other arm's flows to be over first does more
-harm: bbr starves them where the buffer is shallow, so they last."""
+"""How many flows show it in a trial. To wait for the other arm's flows to be over
+first does more harm: bbr starves them where the buffer is shallow, so they last."""
+
+LATER_FLOWS = 10
+"""How many show it of the best arm known: it is looked at in each of many blocks, and
+four flows in bad luck would come by in one of them."""
 
 WORSE = 1.5
 """Nats below the default's mean: a rate, or a round trip, 4.5 times as bad."""
@@ -45,9 +49,10 @@ def harm_of(
     """
     if block.arm == default:
         return None, None
+    enough = EARLY_FLOWS if block.trial else LATER_FLOWS
     for one in sorted({size, SizeClass.LARGE}):
         usual = known.get(one, {}).get(default)
-        if block.of(one).flows < EARLY_FLOWS or usual is None:
+        if block.of(one).flows < enough or usual is None:
             continue
         seen = score(block.of(one), usual.early_loss)
         if seen is None:

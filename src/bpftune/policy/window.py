@@ -146,6 +146,16 @@ def on_transfer(
     return _follow(window, verdict, now_s)
 
 
+def wants_transfers(window: Window, now_s: float) -> bool:
+    """Whether it is of use to hear of each transfer.
+
+    With more than the kernel's window in force, what first round trips lose has to
+    be watched.
+    """
+    is_larger = window.in_force > DEFAULT_SEGMENTS
+    return window.trial is not None or is_larger or now_s >= window.wait_until_s
+
+
 def _note(window: Window, transfer: Transfer, now_s: float) -> Window:
     finals = window.finals
     if transfer.cwnd_limited:
@@ -186,8 +196,13 @@ def _halve(window: Window, now_s: float) -> tuple[Window, Use]:
 def _begin(window: Window, now_s: float, *, may_try: bool) -> tuple[Window, Use | None]:
     """Begin to compare, with a block under what is in force: nothing changes yet."""
     proposal = window.proposal(now_s)
-    if not may_try or now_s < window.wait_until_s or proposal == window.segments:
+    if not may_try or now_s < window.wait_until_s:
         return window, None
+    if proposal == window.segments:
+        if len(window.finals) < MOST_SAMPLES:
+            return window, None
+        # Enough was heard: this path takes no more.
+        return replace(window, finals=(), wait_until_s=now_s + FIRST_WAIT_S), None
     trial = Alternation(window.segments, proposal, most_blocks=MOST_BLOCKS)
     return replace(window, trial=trial, block_s=now_s), None
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 GROUP = "bpftune.tuners"
-BUILT_IN = ("bpftune.tuners.sysctl:tuner", "bpftune.tuners.tcp_buffer:tuner")
+BUILT_IN = (
+    "bpftune.tuners.sysctl:tuner",
+    "bpftune.tuners.tcp_buffer:tuner",
+    "bpftune.tuners.congestion:tuner",
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 

@@ -38,6 +38,19 @@ YIELDED = {
     "changes": 0,
     "undo": None,
 }
+
+
+def tuner(name: str, summary: str, destinations: int = 0) -> dict[str, Any]:
+    """Return a tuner that works."""
+    return {
+        "name": name,
+        "summary": summary,
+        "state": "on",
+        "why": None,
+        "destinations": destinations,
+    }
+
+
 STATUS: dict[str, Any] = {
     "version": "0.1.0",
     "pid": 4242,
@@ -45,8 +58,9 @@ STATUS: dict[str, Any] = {
     "started": "2026-01-31T12:00:00.000Z",
     "uptime_s": 7500.0,
     "tuners": [
-        {"name": "sysctl", "summary": "Leave it", "state": "on", "why": None},
-        {"name": "tcp_buffer", "summary": "Size buffers", "state": "on", "why": None},
+        tuner("sysctl", "Leave it"),
+        tuner("tcp_buffer", "Size buffers"),
+        tuner("congestion", "Choose", destinations=12),
     ],
     "in_force": [TUNABLE],
     "yielded": [YIELDED],
@@ -98,6 +112,23 @@ KEPT = record(
     proved=True,
     evidence={"gain_nats": 0.44, "randomised": False},
 )
+OF_A_DESTINATION: dict[str, Any] = {
+    **dict.fromkeys(("tunable", "old", "new", "change", "undo")),
+    "tuner": "congestion",
+    "destination": "203.0.113.0/24",
+}
+TRIES = record(
+    "tries",
+    **OF_A_DESTINATION,
+    why="bbr in this block, for comparison with cubic",
+    evidence={"arm": "bbr", "flows": 0},
+)
+CHOSEN = record(
+    "chosen",
+    **OF_A_DESTINATION,
+    why="bbr from now on: 3.0 ± 0.1 in 4 blocks (41 flows)",
+    evidence={"bytes_per_s": 11_000_000, "bbr_reward_nats": 3.02, "proved": False},
+)
 ADVICE = {
     "id": "a3f9c1",
     "tuner": "tcp_buffer",
@@ -120,6 +151,8 @@ STEP = {
 }
 SKIPPED = {**STEP, "netns": WEB, "action": "skip", "why": "somebody set it since"}
 
+ROWS = [{"tuner": "congestion", "destinations": 12}]
+
 Answer = dict[str, Any] | list[dict[str, Any]] | bytes
 
 ANSWERS: dict[str, Answer] = {
@@ -130,6 +163,7 @@ ANSWERS: dict[str, Answer] = {
             "records": [CHANGE, KEPT],
             "tunables": [TUNABLE],
             "learned": ["at this level it paid in 37 of 40 trials"],
+            "known": [],
         }
     },
     "Advise": {"parameters": {"advice": [ADVICE]}},
@@ -149,9 +183,9 @@ ANSWERS: dict[str, Answer] = {
             ],
         }
     },
-    "Rollback": {"parameters": {"steps": [STEP, SKIPPED]}},
-    "Pause": {"parameters": {"paused": ["tcp_buffer"]}},
-    "Resume": {"parameters": {"paused": []}},
+    "Rollback": {"parameters": {"steps": [STEP, SKIPPED], "rows": ROWS}},
+    "Pause": {"parameters": {"paused": ["congestion"], "rows": ROWS}},
+    "Resume": {"parameters": {"paused": [], "rows": []}},
     "Adopt": {"parameters": {"tunables": [TUNABLE]}},
     "Metrics": {"parameters": {"text": "# TYPE bpftune_up gauge\n# EOF\n"}},
     "Watch": [

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from bpftune.cli import names
 from bpftune.cli.errors import CommandError, ExitCode
-from bpftune.cli.names import moment, netns_name, tunable_name
+from bpftune.cli.names import (
+    destination_name,
+    moment,
+    netns_name,
+    tunable_name,
+)
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -43,6 +48,25 @@ def proc_sys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )
 def test_short_names_are_those_that_records_use(typed: str, meant: str) -> None:
     assert tunable_name(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("203.0.113.7", "203.0.113.0/24"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("::ffff:203.0.113.7", "203.0.113.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("::1", "::/48"),
+        ("c17", "c17"),
+        ("net.ipv4.tcp_wmem", "net.ipv4.tcp_wmem"),
+        ("1.2.3", "1.2.3"),
+        ("", ""),
+    ],
+)
+def test_an_address_stands_for_its_prefix(typed: str, meant: str) -> None:
+    assert destination_name(typed) == meant
 
 
 def test_a_number_is_the_cookie_of_a_namespace(

@@ -6,7 +6,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.cli.served import CHANGE
+from tests.unit.cli.served import CHANGE, CHOSEN
 
 from bpftune.cli.sentences import (
     as_record,
@@ -50,6 +50,15 @@ def test_the_sentence_is_the_one_that_the_daemon_said(
 def test_the_undo_is_told_when_wanted() -> None:
     assert "Undo: sysctl -w" in sentence(CHANGE, with_undo=True)
     assert "Undo" not in sentence(CHANGE)
+
+
+def test_the_sentence_about_a_destination_is_the_one_that_the_daemon_said() -> None:
+    facts = {"destination": "2001:db8::/48", "evidence": {"n": 1}}
+    host = Netns(NetnsCookie(1), "host")
+    record = Record("chosen", "bbr from now on", "t", netns=host, extra=facts)
+    told = json.loads(as_json(record, 0.0))
+    assert sentence(told) == as_line(record)
+    assert sentence(CHOSEN).startswith("congestion 203.0.113.0/24 on the host: bbr ")
 
 
 def test_a_record_of_the_future_is_told_all_the_same() -> None:

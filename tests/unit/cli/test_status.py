@@ -21,6 +21,7 @@ def test_one_screen_tells_how_it_stands(capsys: pytest.CaptureFixture[str]) -> N
     lines = output.splitlines()
     assert lines[0] == "bpftune 0.1.0, process 4242, up 2 h 5 min: tuning"
     assert "tcp_buffer  on     Size buffers" in lines
+    assert "congestion  on     Choose (now for 12 destinations)" in lines
     (row,) = [line for line in lines if line.endswith("bpftune rollback c17")]
     assert [cell.strip() for cell in row.split("  ") if cell] == [
         *("tcp_wmem max", "host", "4 MiB", "8 MiB", "kept", "bpftune rollback c17")
@@ -58,6 +59,13 @@ def test_nothing_in_force_is_said(
     daemon: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told(daemon, in_force=[])
+    assert main(["status"]) == ExitCode.OK
+    output = capsys.readouterr().out
+    assert (
+        "In force: no sysctl, every value is as it was found; but a decision" in output
+    )
+    assert "for 12 destinations" in output
+    told(daemon, in_force=[], tuners=STATUS["tuners"][:2])
     assert main(["status"]) == ExitCode.OK
     assert "In force: nothing" in capsys.readouterr().out
 

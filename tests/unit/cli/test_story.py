@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.unit.cli.served import CHANGE, Served
+from tests.unit.cli.served import CHANGE, CHOSEN, Served
 
 from bpftune.cli import main
 from bpftune.cli.errors import ExitCode
@@ -129,4 +129,6 @@ def test_explain_asks_the_daemon_first(
 def test_what_a_record_is_about() -> None:
     assert is_about(CHANGE, "c17")
     assert is_about(CHANGE, "203.0.113.0/24")
+    assert is_about(CHOSEN, "203.0.113.0/24")
+    assert not is_about(CHOSEN, "198.51.100.0/24")
     assert not is_about({**CHANGE, "evidence": None}, "203.0.113.0/24")

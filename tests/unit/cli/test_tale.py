@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.cli.served import CHANGE, KEPT, TUNABLE, WEB, record
+from tests.unit.cli.served import (
+    CHANGE,
+    CHOSEN,
+    KEPT,
+    TRIES,
+    TUNABLE,
+    WEB,
+    record,
+)
 
-from bpftune.cli.tale import tale
+from bpftune.cli.tale import _LABEL, HAPPENED, tale
+from bpftune.kinds import KINDS
 
 
 def lines_of(*records: object, **more: object) -> list[str]:
-    answer = {"records": list(records), "tunables": [], "learned": [], **more}
+    nothing: dict[str, list[object]] = {"tunables": [], "learned": [], "known": []}
+    answer = {"records": list(records), **nothing, **more}
     return [" ".join(line.split()) for line in tale("c17", answer).splitlines()]
 
 
@@ -52,6 +62,42 @@ def test_changes_stay_apart_and_who_set_it_is_named() -> None:
     assert "by sysctl, uid 0" in told
 
 
+def test_what_became_of_one_destination_is_told_together() -> None:
+    other = {**TRIES, "destination": "198.51.100.0/24"}
+    elsewhere = {**TRIES, "netns": WEB}
+    assert lines_of(TRIES, CHANGE, other, elsewhere, CHOSEN)[:5] == [
+        "203.0.113.0/24 on the host (tuner congestion)",
+        "",
+        "2026-01-31 12:00:03 on trial bbr in this block, for comparison with cubic",
+        "seen arm bbr, flows 0",
+        "2026-01-31 12:00:03 chosen bbr from now on: 3.0 ± 0.1 in 4 blocks (41 flows)",
+    ]
+    told = lines_of(TRIES, CHANGE, other, elsewhere, CHOSEN)
+    assert told[5] == "seen rate 88 Mbit/s, bbr reward 3.02, not proved"
+    assert [line for line in told if "(tuner " in line] == [
+        "203.0.113.0/24 on the host (tuner congestion)",
+        "c17 net.ipv4.tcp_wmem on the host (tuner tcp_buffer)",
+        "198.51.100.0/24 on the host (tuner congestion)",
+        "203.0.113.0/24 in netns web (tuner congestion)",
+    ]
+
+
+def test_what_tuners_know_of_a_destination_is_told_last() -> None:
+    known = [{"tuner": "congestion", "text": "on the host cubic: 3.0 ± 0.1"}]
+    last = "Known on the host cubic: 3.0 ± 0.1 (tuner congestion)"
+    assert lines_of(CHANGE, known=known)[-1] == last
+    assert lines_of(known=known) == ["Nothing was changed yet: c17", last]
+
+
+def test_each_kind_of_decision_has_a_word_that_fits_its_column() -> None:
+    of_the_daemon = {"started", "paused", "resumed", "lost", "degraded"}
+    words = {kind: HAPPENED.get(kind, kind) for kind in KINDS}
+    assert {kind for kind in KINDS if kind not in HAPPENED} <= of_the_daemon | {
+        "chosen"
+    }
+    assert max(map(len, words.values())) < _LABEL
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
@@ -91,5 +137,7 @@ def test_nothing_in_a_record_acts_upon_a_terminal() -> None:
         tunable="x\x1b[31m",
         evidence={"a\x1b": "\n", "before": "\x07"},
     )
-    text = tale("c\x1b", {"records": [evil], "tunables": [], "learned": ["\x1b"]})
+    known = [{"tuner": "\x1b", "text": "\x1b"}]
+    answer = {"records": [evil], "tunables": [], "learned": ["\x1b"], "known": known}
+    text = tale("c\x1b", answer)
     assert set(text) <= {"\n", *map(chr, range(32, 127))}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.schemas import check
-from tests.unit.cli.served import STEP, Served
+from tests.unit.cli.served import ROWS, STEP, Served
 
 from bpftune.cli import main, undo
 from bpftune.cli.errors import ExitCode
@@ -20,12 +20,16 @@ def test_tells_what_went_back_what_not_and_why(
     daemon: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["rollback", "--all"]) == ExitCode.OK
-    _, first, second, last = capsys.readouterr().out.splitlines()
+    _, first, second, last, rows = capsys.readouterr().out.splitlines()
     assert first == ("set     tcp_wmem max  host   8 MiB -> 4 MiB  found at first")
     assert second.startswith("skip    tcp_wmem max  web    8 MiB")
     assert second.endswith("somebody set it since")
     assert last.startswith("1 value went back")
     assert last.endswith("bpftune adopt net.ipv4.tcp_wmem")
+    assert rows == (
+        "congestion: 12 destinations back to the default, until: bpftune resume "
+        "congestion"
+    )
     assert daemon.asked[0]["parameters"] == {"all": True}
 
 
@@ -36,6 +40,7 @@ def test_a_dry_run_says_that_it_is_one(
     output = capsys.readouterr().out
     assert "would set" in output
     assert "Nothing was changed." in output
+    assert "congestion: 12 destinations would go back to the default." in output
     assert daemon.asked[0]["parameters"] == {"netns": "web", "dry_run": True}
 
 
@@ -49,6 +54,16 @@ def test_one_that_fails_is_an_error_the_rest_is_told(
     daemon.answers["Rollback"] = {"parameters": {"steps": []}}
     assert main(["rollback", "c17"]) == ExitCode.OK
     assert "Nothing of bpftune's" in capsys.readouterr().out
+
+
+def test_where_no_sysctl_was_changed_only_rows_are_told(
+    daemon: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.answers["Rollback"] = {"parameters": {"steps": [], "rows": ROWS}}
+    assert main(["rollback", "--all", "--dry-run"]) == ExitCode.OK
+    assert capsys.readouterr().out == (
+        "congestion: 12 destinations would go back to the default.\n"
+    )
 
 
 @pytest.mark.parametrize(

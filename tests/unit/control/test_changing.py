@@ -2,15 +2,29 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import pytest
 
+from bpftune import tables
 from bpftune.control.service import Service
+from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.sysctl import SysctlError
-from bpftune.model import Advise, Change, Rejected, Tunable, Yielded
-from bpftune.tuners.tcp_buffer import SndbufLimited, TcpBuffer
+from bpftune.model import (
+    Advise,
+    Change,
+    Netns,
+    NetnsCookie,
+    Put,
+    Rejected,
+    Table,
+    Tunable,
+    Yielded,
+)
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import SndbufLimited
 from tests.unit.control.scene import Scene
 from tests.unit.fakes import (
     BLUE,
@@ -19,6 +33,7 @@ from tests.unit.fakes import (
     MIB,
     RED,
     TCP_WMEM,
+    FakeMap,
     prefix,
     wmem,
 )
@@ -182,14 +197,14 @@ def test_a_list_that_cannot_be_kept_is_told(observing: Scene) -> None:
 def test_a_paused_thing_gets_no_change(
     scene: Scene, what: str | None, name: str
 ) -> None:
-    assert scene.ask("Pause", what=what) == {"paused": [name]}
+    assert scene.ask("Pause", what=what) == {"paused": [name], "rows": []}
     scene.see(RED)
     assert not scene.machine.sysctls.writes
     assert scene.told("rejected")[0].why == "paused by the admin"
     assert scene.told("paused")[0].why == f"{name}, by the admin, until resumed"
     assert scene.ask("Status")["paused"] == [name]
     assert {one["state"] for one in scene.ask("Tunables")["tunables"]} == {"paused"}
-    assert scene.ask("Resume", what=what) == {"paused": []}
+    assert scene.ask("Resume", what=what) == {"paused": [], "rows": []}
     assert scene.told("resumed")[0].why == f"{name}, by the admin"
     scene.see(RED)
     assert scene.machine.sysctls.largest(RED) == GROWN[2]
@@ -257,7 +272,7 @@ def test_what_there_is_not_is_not_paused(scene: Scene, name: str, what: str) -> 
 def test_resumes_all_at_once(scene: Scene) -> None:
     for what in ("red", "scripted", None):
         scene.ask("Pause", what=what)
-    assert scene.ask("Resume") == {"paused": []}
+    assert scene.ask("Resume")["paused"] == []
     assert len(scene.told("resumed")) == 3
 
 
@@ -353,7 +368,178 @@ def test_what_there_is_not_cannot_go_back(scene: Scene, what: dict[str, Any]) ->
 
 
 def test_nothing_to_do_is_no_error(scene: Scene) -> None:
-    assert scene.ask("Rollback", all=True) == {"steps": []}
+    assert scene.ask("Rollback", all=True) == {"steps": [], "rows": []}
+
+
+# --- rows of tables --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    netns_cookie: NetnsCookie
+    number: int
+
+
+PLACES = Table("places", Place, Place)
+
+
+@pytest.fixture
+def putting(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """Let the tuner have two rows for the host and one for each other namespace."""
+    monkeypatch.setattr(tables, "BpfMap", FakeMap)
+    for netns, numbers in ((HOST, (1, 2)), (RED, (3,)), (BLUE, (4,))):
+        put(scene, netns, *numbers)
+    return scene
+
+
+def put(scene: Scene, netns: Netns, *numbers: int) -> None:
+    keys = [Place(netns.cookie, number) for number in numbers]
+    scene.tuner.answers[Seen] = [Put(PLACES, key, key) for key in keys]
+    scene.see(netns)
+
+
+def there(scene: Scene) -> set[int]:
+    """Return the numbers that the kernel has."""
+    found = scene.machine.loader.object(scene.tuner).get(PLACES.name, {})
+    return {key.number for key in found}
+
+
+def moved(destinations: int) -> list[dict[str, object]]:
+    return [{"tuner": "scripted", "destinations": destinations}]
+
+
+def test_status_tells_for_how_many_destinations_something_is_in_force(
+    putting: Scene,
+) -> None:
+    shapes = putting.ask("Status")["tuners"]
+    assert {one["name"]: one["destinations"] for one in shapes} == {
+        "sysctl": 0,
+        "scripted": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "stay"), [(None, set()), ("scripted", set()), ("red", {1, 2, 4})]
+)
+def test_rows_of_what_is_paused_are_not_in_force_until_it_is_resumed(
+    putting: Scene, what: str | None, stay: set[int]
+) -> None:
+    answer = putting.ask("Pause", what=what)
+    assert there(putting) == stay
+    count = 4 - len(stay)
+    assert answer["rows"] == moved(count)
+    (told,) = putting.told("paused")
+    many = "1 destination" if count == 1 else f"{count} destinations"
+    assert told.why.endswith(f"until resumed: {many} of scripted back to the default")
+    put(putting, RED, 5)
+    assert there(putting) == stay
+    answer = putting.ask("Resume", what=what)
+    assert there(putting) == {1, 2, 3, 4, 5}
+    assert answer == {"paused": [], "rows": moved(count + 1)}
+    (told,) = putting.told("resumed")
+    assert told.why.endswith("of scripted in force again")
+
+
+def test_rows_come_back_when_nothing_pauses_them_any_more(putting: Scene) -> None:
+    putting.ask("Pause", what="red")
+    assert putting.ask("Pause")["rows"] == moved(3)
+    assert putting.ask("Resume", what="everything")["rows"] == moved(3)
+    assert there(putting) == {1, 2, 4}
+    assert putting.ask("Resume")["rows"] == moved(1)
+
+
+def test_what_tuners_know_is_told_with_where_it_is_not_in_force(
+    putting: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known() -> list[str]:
+        told = putting.ask("Explain", about="10.0.1.0/24")["known"]
+        return [one["text"] for one in told]
+
+    monkeypatch.setattr(putting.tuner, "explain", lambda about, _: [f"{about}: bbr"])
+    assert known() == ["10.0.1.0/24: bbr"]
+    for what in ("red", "blue"):
+        putting.ask("Pause", what=what)
+    assert known() == [
+        "10.0.1.0/24: bbr",
+        "not in force in blue, red: paused by the admin",
+    ]
+    monkeypatch.setattr(putting.tuner, "explain", lambda *_: [])
+    assert putting.call("Explain", about="10.0.1.0/24")["error"].endswith("NoSuch")
+
+
+def test_a_pause_of_a_tunable_leaves_rows_as_they_are(putting: Scene) -> None:
+    assert putting.ask("Pause", what=TCP_WMEM.name)["rows"] == []
+    assert there(putting) == {1, 2, 3, 4}
+
+
+def test_a_rollback_of_all_takes_rows_out_until_they_are_resumed(
+    putting: Scene,
+) -> None:
+    assert putting.ask("Rollback", all=True, dry_run=True)["rows"] == moved(4)
+    assert there(putting) == {1, 2, 3, 4}
+    assert putting.told("paused") == []
+    assert putting.ask("Rollback", all=True)["rows"] == moved(4)
+    assert there(putting) == set()
+    put(putting, HOST, 5)
+    assert there(putting) == set()
+    (told,) = putting.told("paused")
+    assert told.why == (
+        "scripted, by a rollback, until resumed: 4 destinations of scripted back to "
+        "the default"
+    )
+    assert putting.ask("Status")["paused"] == ["scripted"]
+    assert putting.ask("Rollback", all=True)["rows"] == []
+    assert putting.ask("Resume", what="scripted")["rows"] == moved(5)
+    assert there(putting) == {1, 2, 3, 4, 5}
+
+
+def test_a_rollback_outlives_the_end_of_an_earlier_pause(putting: Scene) -> None:
+    putting.ask("Pause", what="red")
+    putting.ask("Rollback", all=True)
+    putting.ask("Resume", what="red")
+    assert there(putting) == set()
+
+
+@pytest.mark.parametrize("resumed", ["scripted", "red", "scripted in red", "#2", None])
+def test_a_rollback_of_a_namespace_takes_out_its_rows_only(
+    putting: Scene, resumed: str | None
+) -> None:
+    assert putting.ask("Rollback", netns="red", dry_run=True)["rows"] == moved(1)
+    assert putting.ask("Rollback", netns="#2")["rows"] == moved(1)
+    assert there(putting) == {1, 2, 4}
+    assert putting.ask("Status")["paused"] == ["scripted in red"]
+    put(putting, RED, 5)
+    put(putting, BLUE, 6)
+    assert there(putting) == {1, 2, 4, 6}
+    putting.tuner.answers[Seen] = [raised()]
+    putting.see(RED)  # its sysctls are another matter
+    assert putting.machine.sysctls.largest(RED) == GROWN[2]
+    assert putting.ask("Resume", what=resumed)["rows"] == moved(2)
+    assert there(putting) == {1, 2, 3, 4, 5, 6}
+
+
+@pytest.mark.parametrize(
+    "what", [{"tunable": TCP_WMEM.name}, {"tunable": TCP_WMEM.name, "netns": "red"}]
+)
+def test_a_rollback_of_a_tunable_leaves_rows_as_they_are(
+    putting: Scene, what: dict[str, Any]
+) -> None:
+    assert putting.ask("Rollback", **what)["rows"] == []
+    assert there(putting) == {1, 2, 3, 4}
+
+
+def test_rows_that_do_not_fit_any_more_are_told(
+    putting: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise BpfError("map places is full", 7)
+
+    putting.ask("Pause")
+    monkeypatch.setattr(FakeMap, "put", full)
+    assert putting.ask("Resume")["rows"] == []
+    (told,) = putting.told("degraded")
+    assert (told.tuner, "map places is full" in told.why) == ("scripted", True)
+    assert putting.ask("Status")["tuners"][1]["destinations"] == 0
 
 
 # --- back from the admin ---------------------------------------------------------

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 
-from bpftune import __version__
+from bpftune import __version__, tables
 from bpftune.control.measures import fields_of
-from bpftune.model import Tunable
+from bpftune.model import NetnsCookie, Put, Table, Tunable
 from tests.unit.control.scene import Scene
-from tests.unit.fakes import HOST, MEMORY, MIB, RED, TCP_WMEM, wmem
+from tests.unit.fakes import HOST, MEMORY, MIB, RED, TCP_WMEM, FakeMap, wmem
 from tests.unit.openmetrics import read
 from tests.unit.test_daemon import Seen
 
 PORTS = Tunable("net.ipv4.ip_local_port_range", is_range=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    netns_cookie: NetnsCookie
 
 
 def values(scene: Scene, family: str) -> dict[tuple[str, ...], float]:
@@ -66,6 +72,22 @@ def test_counts_changes_reverts_and_what_became_the_admins(scene: Scene) -> None
     assert values(scene, "bpftune_changes") == {("scripted", name, "trial"): 2}
     assert values(scene, "bpftune_reverts") == {("scripted", name, "rolled_back"): 1}
     assert values(scene, "bpftune_yields") == {(name,): 1}
+
+
+def test_tells_what_is_in_force_in_tables_and_what_they_lost(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BpfMap", FakeMap)
+    table = Table("places", Place, Place)
+    put = Put(table, Place(RED.cookie), Place(RED.cookie))
+    assert values(scene, "bpftune_destinations_in_force")["scripted",] == 0
+    scene.tuner.answers[Seen] = [put]
+    scene.see(RED)
+    assert values(scene, "bpftune_destinations_in_force") == {
+        ("sysctl",): 0,
+        ("scripted",): 1,
+    }
+    assert values(scene, "bpftune_table_evicted") == {("scripted", "places"): 0}
 
 
 def test_counts_events_and_what_was_lost(scene: Scene) -> None:

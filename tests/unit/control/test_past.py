@@ -101,5 +101,7 @@ def test_a_story_is_of_a_change_a_tunable_or_a_destination() -> None:
     tells = concerns("10.0.0.0/24")
     assert not tells(told())
     assert tells(told(evidence={"destination": "10.0.0.0/24"}))
+    assert tells(told(destination="10.0.0.0/24"))
+    assert not tells(told(destination="10.0.1.0/24"))
     assert tells(told(trial={"destination": "10.0.0.0/24"}))
     assert not tells(told(evidence={"destination": ["10.0.0.0/24"]}, trial="x"))

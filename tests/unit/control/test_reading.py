@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from bpftune.kernel.loader import Verdict
-from bpftune.model import Change, Netns, NetnsCookie
+from bpftune.model import Change, Netns, NetnsCookie, Tuner
 from bpftune.outcome import Level
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
 from tests.unit.control.scene import Scene
@@ -154,6 +157,59 @@ def test_explains_a_destination_to_root(scene: Scene) -> None:
     scene.see(RED)
     told = scene.ask("Explain", about="10.0.1.0/24")
     assert [one["change"] for one in told["records"]] == ["c1"]
+
+
+class Knowing(Tuner):
+    """Knows something of any destination."""
+
+    def __init__(self, name: str = "knowing") -> None:
+        super().__init__(name, "know")
+        self.asked: list[tuple[str, float]] = []
+        self.failing = False
+
+    def explain(self, about: str, now_s: float) -> Iterable[str]:
+        self.asked.append((about, now_s))
+        yield f"cubic serves {about} best"
+        if self.failing:
+            raise ZeroDivisionError("division by zero")
+        yield "an odd\nname"
+
+
+def test_tuners_tell_what_they_know_of_a_destination(tmp_path: Path) -> None:
+    tuner, other = Knowing(), Knowing("other")
+    with closing(Scene(tmp_path, tuner, other)) as scene:
+        told = scene.ask("Explain", about="10.0.1.0/24")
+        assert told["records"] == []
+        assert [(one["tuner"], one["text"]) for one in told["known"]] == [
+            ("knowing", "cubic serves 10.0.1.0/24 best"),
+            ("knowing", "an odd\\x0aname"),
+            ("other", "cubic serves 10.0.1.0/24 best"),
+            ("other", "an odd\\x0aname"),
+        ]
+        assert tuner.asked == [("10.0.1.0/24", scene.machine.clock.now_s)]
+        assert scene.call("Explain", about="net.ipv4.none")["error"].endswith("NoSuch")
+        assert len(tuner.asked) == 1  # no destination
+
+
+def test_a_tuner_that_cannot_tell_is_switched_off_and_the_others_tell(
+    tmp_path: Path,
+) -> None:
+    tuner, other = Knowing(), Knowing("other")
+    tuner.failing = True
+    with closing(Scene(tmp_path, tuner, other)) as scene:
+        told = scene.ask("Explain", about="10.0.1.0/24")["known"]
+        assert {one["tuner"] for one in told} == {"other"}
+        assert tuner not in scene.daemon.tuners
+        assert "ZeroDivisionError" in scene.told("degraded")[0].why
+
+
+def test_nobody_finds_out_by_asking_what_tuners_know(tmp_path: Path) -> None:
+    tuner = Knowing()
+    with closing(Scene(tmp_path, tuner)) as scene:
+        for about in ("10.0.1.0/24", "10.0.1.7", "2001:db8::/48", "::1"):
+            reply = scene.call("Explain", 1000, about=about)
+            assert reply["error"] == "io.bpftune.NotPermitted"
+        assert tuner.asked == []
 
 
 @pytest.mark.parametrize("about", ["c9", "net.ipv4.nothing", "", "\x1b[2J"])

@@ -64,6 +64,7 @@ def test_hides_in_every_corner_of_a_record() -> None:
     record = {
         "time": "2026-11-24T18:00:22.508Z",
         "why": f"to {address}",
+        "destination": address,
         "new": [1, 2, 3],
         "proved": True,
         "evidence": {"destination": address, address: 1, "list": [address, None, 1.5]},

@@ -72,6 +72,7 @@ def test_a_tuner_says_how_it_is(
 ) -> None:
     shape = tuner_shape(TUNER, verdicts, runs=runs, paused=paused, off=off)
     assert (shape["state"], shape["why"]) == (state, why)
+    assert shape["destinations"] == 0
     assert shape["summary"] == "sizes\\x0athings"
 
 

@@ -13,7 +13,7 @@ from bpftune.compile import HEADERS, find_clang
 # Newer than the oldest headers that we build with; 6.12 has it.
 LATER = {"TCP_BPF_SOCK_OPS_CB_FLAGS"}
 OURS = {"true", "false", "NULL"}
-INCLUDED = ("bpf", "in", "socket", "tcp")
+INCLUDED = ("bpf", "in", "rtnetlink", "socket", "tcp")
 
 
 def numbers() -> dict[str, str]:

@@ -23,8 +23,13 @@ RESULT = Result(
     values=[],
     writes={},
     connections=[],
+    transfers=[],
+    destination="10.77.0.0/24",
+    beside={},
+    began_s=0.0,
     dropped_share=None,
     late_s=None,
+    waited_s=0.0,
     emulator_busy=None,
     tuner_cost={},
 )

@@ -106,3 +106,21 @@ def test_another_tuner_of_either_limit_is_told(
 ) -> None:
     told = told_of(result_with(1 << 20, 1 << 20, 2 << 20), monkeypatch, capsys)
     assert "something else on this machine tuned tcp_rmem" in told
+
+
+def test_traffic_beside_and_the_algorithms_of_transfers_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transfers = [{"congestion_control": name} for name in ("bbr", "cubic", "bbr")]
+    foreign = {"goodput_bits_per_s": 2e6, "retransmitted_share": 0.01}
+    plain = result_with(128 << 20, 128 << 20)
+    told = told_of(
+        replace(plain, transfers=transfers, beside={"foreign": foreign}, waited_s=0.05),
+        monkeypatch,
+        capsys,
+    )
+    assert "algorithms    2 bbr, 1 cubic" in told
+    assert "foreign       2.0 Mbit/s, 1.000% sent again" in told
+    assert "traffic waited 50 ms now and then" in told
+    alike = replace(plain, transfers=transfers[1:2])
+    assert "algorithms" not in told_of(alike, monkeypatch, capsys)

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from bpftune.lab.congested import CONGESTED
 from bpftune.lab.errors import LabError
 from bpftune.lab.scenario import (
     PARAMETERS,
@@ -33,7 +34,7 @@ def test_every_scenario_is_found_and_consistent(scenario: Scenario) -> None:
 def test_only_one_end_is_short_unless_the_name_says_more(scenario: Scenario) -> None:
     limits = scenario.wmem_max_bytes, scenario.rmem_max_bytes
     short = [limit for limit in limits if limit is not None and limit < ROOMY_BYTES]
-    if scenario.name.startswith(("healthy-", "small-")):
+    if scenario.name.startswith(("healthy-", "small-")) or scenario in CONGESTED:
         assert not short
     elif scenario.name in {"both-short", "stalled-reader"}:
         assert len(short) == 2
@@ -61,6 +62,13 @@ def test_parameters_override() -> None:
     assert changed.seconds == 5
 
 
+def test_congestion_control_is_the_namespaces_and_no_sockets() -> None:
+    for scenario in CONGESTED:
+        assert scenario.congestion_control == "cubic"
+        assert scenario.make_traffic().congestion_control is None
+        assert scenario.wmem_max_bytes == scenario.rmem_max_bytes == ROOMY_BYTES
+
+
 def test_every_parameter_is_a_field() -> None:
     fields = Scenario.__dataclass_fields__
     assert {field for field, _, _ in PARAMETERS.values()} <= set(fields)
@@ -70,7 +78,7 @@ def test_every_parameter_is_a_field() -> None:
     "setting",
     ["rate", "colour=red", "rate=", "rtt=-1ms", "seconds=0", "flows=0", "every=0s",
      "wmem_initial=5MiB", "rmem_initial=0", "traffic=magic", "request=0", "transfer=0",
-     "family=5", "uid=0"],
+     "family=5", "uid=0", "bdp=0", "bdp=much", "hurry=0", "foreign=0"],
 )  # fmt: skip
 def test_refuses_bad_settings(setting: str) -> None:
     with pytest.raises(LabError):

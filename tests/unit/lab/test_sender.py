@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bpftune.lab.flow import CONNECT_S, Flow, Stage, TransferFlow
+from bpftune.lab.flow import CONNECT_S, Flow, Stage
 from bpftune.lab.receiver import HELLO
 from bpftune.lab.sender import REPORT_S, Sender
+from bpftune.lab.transfers import TransferFlow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

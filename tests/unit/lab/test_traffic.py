@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from bpftune.lab.receiver import REPORT_S
 from bpftune.lab.traffic import Bulk, Flows
 
 if TYPE_CHECKING:
@@ -64,3 +65,30 @@ def test_connections_are_told_in_the_order_of_their_beginning() -> None:
         {"flow": 0, "began_s": 0.0, "ended_s": 3.5, "bytes": 900},
         {"flow": 0, "began_s": 2.0, "ended_s": 3.0, "bytes": 500},
     ]
+
+
+class FakeSender:
+    def __init__(self, transfers: list[dict[str, Any]]) -> None:
+        self.told = transfers
+
+    def of_kind(self, _: str) -> list[dict[str, Any]]:
+        flows = [[{"transfers": [one]}, {"transfers": []}] for one in self.told]
+        return [{"t_s": 1.0, "flows": of_all} for of_all in flows] + [
+            {"t_s": 2.0, "flows": [{"rtt_us": 5}]}
+        ]
+
+
+def test_transfers_are_told_in_the_order_of_their_beginning() -> None:
+    flows = Flows(cast("Link", None), Bulk())
+    flows.sender = cast("Any", FakeSender([{"began_s": 12.5}, {"began_s": 10.25}]))
+    flows.started_s = 10.0
+    assert flows.transfers() == [{"began_s": 0.25}, {"began_s": 2.5}]
+
+
+def test_what_a_receiver_waited_is_told_by_its_reports() -> None:
+    times_s = [10 + number * REPORT_S for number in range(50)]
+    on_time = flows_that_received(*((t_s, [1, 1]) for t_s in times_s))
+    assert on_time.waited_s() == pytest.approx(0)
+    late = flows_that_received(*((t_s, [1, 1]) for t_s in [*times_s, 15.5]))
+    assert late.waited_s() == pytest.approx(0.5)
+    assert flows_that_received().waited_s() == 0

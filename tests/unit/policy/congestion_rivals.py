@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bpftune.policy.blocks import Block
-from bpftune.policy.choice import Choice, Next, add, begin, step
+from bpftune.policy.choice import Choice, add, begin
 from bpftune.policy.choice_words import record
+from bpftune.policy.next_arm import Next, step
 from bpftune.policy.reward import LOSS_COST, Score, SizeClass, Sums, score
 
 from .congestion_world import BBR, CUBIC, Flow, Path, Policy, Users, World

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bpftune.policy.blocks import ENOUGH_FLOWS, LEAST_FLOWS, LEAST_S, LONGEST_S, Block
+from bpftune.policy.blocks import USUAL, Block
 from bpftune.policy.reward import SizeClass, Sums
 
 LARGE = SizeClass.LARGE
@@ -19,16 +19,16 @@ def test_what_came_since_is_added() -> None:
 
 
 def test_a_block_lasts_ten_lives_and_half_a_minute() -> None:
-    assert not of(ENOUGH_FLOWS).is_full(LARGE, 100 + LEAST_S - 1)
-    assert of(ENOUGH_FLOWS).is_full(LARGE, 100 + LEAST_S)
-    assert not of(ENOUGH_FLOWS, 10).is_full(LARGE, 199)
-    assert of(ENOUGH_FLOWS, 10).is_full(LARGE, 200)
+    assert not of(USUAL.enough_flows).is_full(LARGE, 100 + USUAL.least_s - 1)
+    assert of(USUAL.enough_flows).is_full(LARGE, 100 + USUAL.least_s)
+    assert not of(USUAL.enough_flows, 10).is_full(LARGE, 199)
+    assert of(USUAL.enough_flows, 10).is_full(LARGE, 200)
 
 
 def test_a_block_waits_for_flows_but_not_for_ever() -> None:
-    few = of(ENOUGH_FLOWS - 1)
-    assert not few.is_full(LARGE, 100 + LONGEST_S - 1)
-    assert few.is_full(LARGE, 100 + LONGEST_S)
+    few = of(USUAL.enough_flows - 1)
+    assert not few.is_full(LARGE, 100 + USUAL.longest_s - 1)
+    assert few.is_full(LARGE, 100 + USUAL.longest_s)
     assert not few.is_void(LARGE)
-    assert of(LEAST_FLOWS - 1).is_void(LARGE)
+    assert of(USUAL.least_flows - 1).is_void(LARGE)
     assert of(50).is_void(SizeClass.SMALL)

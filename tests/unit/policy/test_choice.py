@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpftune.policy.choice import Choice, Next, add, begin, offer, step
+from bpftune.policy.choice import Choice, add, begin, offer
 from bpftune.policy.harm import Harm
+from bpftune.policy.next_arm import Next, step
 from bpftune.policy.parents import MOST_VOTE
 from bpftune.policy.reward import SizeClass, Sums
 

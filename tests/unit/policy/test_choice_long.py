@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from bpftune.policy.choice import add, begin, step
+from bpftune.policy.choice import add, begin
+from bpftune.policy.next_arm import step
 from bpftune.policy.reward import SizeClass, Sums
 
 from .congestion_rivals import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bpftune.policy.arms import update
 from bpftune.policy.blocks import Block
-from bpftune.policy.harm import EARLY_FLOWS, Harm, harm_of
+from bpftune.policy.harm import EARLY_FLOWS, LATER_FLOWS, Harm, harm_of
 from bpftune.policy.reward import SizeClass, Sums, score
 
 LARGE, MEDIUM = SizeClass.LARGE, SizeClass.MEDIUM
@@ -12,12 +12,17 @@ USUAL = Sums(EARLY_FLOWS, 10**7, 10**6, 10**7 * 40_000, 40_000, 1000, 20, 6000, 
 
 
 def harm(
-    sums: Sums, arm: str = "bbr", size: SizeClass = LARGE, acting: SizeClass = LARGE
+    sums: Sums,
+    arm: str = "bbr",
+    size: SizeClass = LARGE,
+    acting: SizeClass = LARGE,
+    *,
+    trial: bool = True,
 ) -> Harm | None:
     usual = score(USUAL)
     assert usual is not None
     arms, _ = update({}, "cubic", usual, 10)
-    block = Block(arm, 2, 0.0).add({size: sums})
+    block = Block(arm, 2, 0.0, trial).add({size: sums})
     return harm_of(block, "cubic", {LARGE: arms, MEDIUM: arms}, acting)[0]
 
 
@@ -44,6 +49,12 @@ def test_it_takes_four_flows() -> None:
     sums = replace(USUAL, late_retransmitted=6000)
     assert harm(replace(sums, flows=EARLY_FLOWS - 1)) is None
     assert harm(sums) is Harm.LOSS
+
+
+def test_it_takes_more_of_the_best_arm_known() -> None:
+    sums = replace(USUAL, late_retransmitted=6000)
+    assert harm(replace(sums, flows=LATER_FLOWS - 1), trial=False) is None
+    assert harm(replace(sums, flows=LATER_FLOWS), trial=False) is Harm.LOSS
 
 
 def test_the_defaults_own_block_is_never_harm() -> None:

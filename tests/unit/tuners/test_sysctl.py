@@ -56,7 +56,13 @@ WRITTEN = SysctlWritten(
 
 def test_a_write_has_the_value_read_again() -> None:
     assert list(tuner.event_handler(WRITTEN, FACTS)) == [
-        Recheck("net.ipv4.tcp_wmem", (4096, 16384, 4194304), 0, b"sysctl")
+        Recheck(
+            "net.ipv4.tcp_wmem",
+            (4096, 16384, 4194304),
+            0,
+            b"sysctl",
+            "4096\t16384\t4194304",
+        )
     ]
 
 
@@ -72,8 +78,21 @@ def test_what_was_written_is_not_believed() -> None:
 def test_an_old_value_that_is_no_number_is_unknown() -> None:
     event = replace(WRITTEN, old_value=padded(b"cubic\n"))
     assert list(tuner.event_handler(event, FACTS)) == [
-        Recheck("net.ipv4.tcp_wmem", (), 0, b"sysctl")
+        Recheck("net.ipv4.tcp_wmem", (), 0, b"sysctl", "cubic")
     ]
+
+
+def test_an_old_text_that_was_cut_is_unknown() -> None:
+    for old, text in (
+        (b"c" * 61 + b"\n\0\0", "c" * 61),
+        (b"c" * 62 + b"\n\0", None),
+        (b"c" * NAME_BYTES, None),
+        (b"\0" * NAME_BYTES, ""),
+        (b"\xff".ljust(NAME_BYTES, b"\0"), "\udcff"),
+    ):
+        (again,) = tuner.event_handler(replace(WRITTEN, old_value=old), FACTS)
+        assert isinstance(again, Recheck)
+        assert again.old_text == text
 
 
 @pytest.mark.parametrize("name", [b"", b"\0" * 64, b"x" * 64, b"tcp_wmem", b"a/\xff"])

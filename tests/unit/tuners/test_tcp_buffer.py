@@ -32,7 +32,8 @@ from bpftune.model import (
 )
 from bpftune.outcome import Finding, Measured
 from bpftune.tuners import tcp_buffer
-from bpftune.tuners.tcp_buffer import CannotOptIn, SndbufLimited, TcpBuffer, say
+from bpftune.tuners.tcp_buffer import TcpBuffer, say
+from bpftune.tuners.tcp_buffer.events import CannotOptIn, SndbufLimited
 from bpftune.tuners.tcp_buffer.paths import (
     FIRST_DOUBT_S,
     FIRST_PATIENCE,

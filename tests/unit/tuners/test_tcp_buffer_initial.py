@@ -23,12 +23,13 @@ from bpftune.model import (
     Woken,
     Yielded,
 )
-from bpftune.tuners.tcp_buffer import RcvbufLimited, Sides, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.decide import Sides
+from bpftune.tuners.tcp_buffer.events import RcvbufLimited, Transferred
 from bpftune.tuners.tcp_buffer.initial import (
     ENOUGH_BYTES,
     FIRST_WAIT_S,
     TRIAL,
-    Transferred,
 )
 from tests.unit.fakes import HOST, MEMORY, MIB, TCP_RMEM, TCP_WMEM, prefix, wmem
 

@@ -23,7 +23,8 @@ from bpftune.model import (
     Woken,
     Yielded,
 )
-from bpftune.tuners.tcp_buffer import Connected, RcvbufLimited, SndbufLimited, TcpBuffer
+from bpftune.tuners.tcp_buffer import TcpBuffer
+from bpftune.tuners.tcp_buffer.events import Connected, RcvbufLimited, SndbufLimited
 from bpftune.tuners.tcp_buffer.paths import FIRST_PATIENCE, RECEIVERS
 from tests.unit.fakes import FOUND, HOST, MEMORY, MIB, TCP_RMEM, TCP_WMEM, prefix
 from tests.unit.policy.world import World

@@ -7,7 +7,7 @@
 #define SECOND		1000000000ULL
 #define NAME_BYTES	16	/* TCP_CA_NAME_MAX */
 #define KERNELS_WINDOW	10	/* TCP_INIT_CWND */
-#define MOST_REMEMBERED	16384
+#define MOST_REMEMBERED	4096
 #define STARTED_UP	20	/* round trips: BBR's STARTUP is over by then */
 #define TOLD_EVERY	SECOND	/* while a connection lasts */
 #define SIZE_KNOWN	(30 * SECOND)	/* or as soon as it is of the largest class */
@@ -33,8 +33,8 @@ const volatile __u32 tick_ns = 4000000;	/* a jiffy, set by the daemon */
 const volatile __u32 least_rtt_us = 1000;	/* shorter paths are of no interest */
 
 __u64 sums_created, strangers_created;	/* entries, ever */
-__u64 remembered;			/* connections with an entry in flows */
-__u64 not_remembered;			/* MOST_REMEMBERED of them were there */
+__u64 remembered;			/* entries in flows, and those dropped */
+__u64 not_remembered;			/* there was no room in flows */
 __u64 windows_refused, arms_refused;	/* by the kernel */
 
 struct path_key {
@@ -188,11 +188,12 @@ struct {
 } strangers SEC(".maps");
 
 /* By socket cookie. To keep it with the socket (BPF_MAP_TYPE_SK_STORAGE) would take
- * 8 us for each: what that allocates and gives back goes through RCU.
+ * 8 us for each: what that allocates and gives back goes through RCU. A program that
+ * traces is left out if it interrupts itself, so an end may be missed, and what is
+ * not needed any more has to go by itself.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MOST_REMEMBERED);
 	__type(key, __u64);
 	__type(value, struct flow);

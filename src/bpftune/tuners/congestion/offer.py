@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 DEFAULT = "net.ipv4.tcp_congestion_control"
 AVAILABLE = "net.ipv4.tcp_available_congestion_control"
 ALLOWED = "net.ipv4.tcp_allowed_congestion_control"
+LOOK = "look"
+"""The name of the timer by which sums are taken out."""
+
 NAMES = (DEFAULT, AVAILABLE, ALLOWED)
 
 MOST = 32

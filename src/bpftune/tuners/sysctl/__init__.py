@@ -81,6 +81,14 @@ def value_of(field: bytes) -> Value:
     return tuple(map(int, text.split()))
 
 
+def text_of(field: bytes) -> str | None:
+    """Return a zero-padded text without its line's end; None if it was cut."""
+    text = field.partition(b"\0")[0]
+    if len(text) >= len(field) - 1:
+        return None
+    return text.decode(errors="surrogateescape").rstrip("\n")
+
+
 @tuner.on(SysctlWritten)
 def look_again(event: SysctlWritten, facts: Facts) -> Iterable[Recheck]:
     """Have the value read once the write is done, wherever it is known."""
@@ -88,7 +96,8 @@ def look_again(event: SysctlWritten, facts: Facts) -> Iterable[Recheck]:
     if name is None:
         return ()
     comm = event.comm.partition(b"\0")[0]
-    return [Recheck(name, value_of(event.old_value), event.uid, comm)]
+    old = event.old_value
+    return [Recheck(name, value_of(old), event.uid, comm, text_of(old))]
 
 
 @tuner.on(ValueChanged)
@@ -96,11 +105,13 @@ def yield_to_admin(event: ValueChanged, facts: Facts) -> Iterable[Yield]:
     """Hand over a tunable that somebody else really changed."""
     if event.tunable in facts.yielded:
         return ()
-    return [Yield(event.tunable, _who(event), event.old, event.uid, event.comm)]
+    why = who(" ".join(map(str, event.new)), event.uid, event.comm)
+    return [Yield(event.tunable, why, event.old, event.uid, event.comm)]
 
 
-def _who(event: ValueChanged) -> str:
-    value = " ".join(map(str, event.new)) or "nothing"
-    if event.uid is None:
+def who(value: str, uid: int | None, comm: bytes) -> str:
+    """Say who set a sysctl to *value*; *uid* is None where no hook saw it."""
+    value = value or "nothing"
+    if uid is None:
         return f"somebody set it to {value} (not seen by the hook)"
-    return f"uid {event.uid} ({printable(event.comm)}) set it to {value}"
+    return f"uid {uid} ({printable(comm)}) set it to {value}"

@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bpftune.model import Change, Event, Facts, Keep, Prefix, Request, Wake
+from bpftune.model import Change, Facts, Keep, Prefix, Request, Wake
 from bpftune.policy.alternate import Alternation, Unit, Verdict, next_block, see
 from bpftune.text import seconds_words, size_words
 from bpftune.tuners.tcp_buffer import say
@@ -26,6 +26,8 @@ from bpftune.tuners.tcp_buffer.shrink import is_short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bpftune.tuners.tcp_buffer.events import Transferred
 
 ENOUGH_BYTES = 128 << 10
 """Twice the largest first window: half of a buffer is overhead. C: INITIAL_ENOUGH."""
@@ -39,16 +41,6 @@ LONGEST_WAIT_S = 24 * 3600.0
 SETTLE_LIVES = 2
 """After a switch the first to end are the quick ones; so many of the longest lives
 later those that end are like all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transferred(Event):
-    """A connection that began with a small receive buffer got 15 to 500 kB."""
-
-    prefix: Prefix
-    initial_bytes: int
-    bytes_received: int
-    took_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from bpftune.model import Facts, Prefix, Request, SocketSample, Tunable, Watch
 from bpftune.policy import limit
 from bpftune.policy.cohort import Cohorts
 from bpftune.policy.epoch import Gathering
+from bpftune.tuners.tcp_buffer.events import RMEM, WMEM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +39,8 @@ class Side:
     unused: str
 
 
-SENDERS = Side(Tunable("net.ipv4.tcp_wmem"), receivers=False, unused="unused wmem")
-RECEIVERS = Side(Tunable("net.ipv4.tcp_rmem"), receivers=True, unused="unused rmem")
+SENDERS = Side(WMEM, receivers=False, unused="unused wmem")
+RECEIVERS = Side(RMEM, receivers=True, unused="unused rmem")
 
 
 @dataclass(frozen=True, slots=True)
