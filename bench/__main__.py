@@ -12,7 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import congestion, initial_sizes, overhead, receive_buffers, send_buffers
+from bench import (
+    congestion,
+    congestion_cost,
+    initial_sizes,
+    overhead,
+    receive_buffers,
+    send_buffers,
+)
 
 
 def main() -> int:
@@ -21,6 +28,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="every case")
     options = parser.parse_args()
     failed = int(overhead.main([]) > 0)
+    failed += int(congestion_cost.main([]) > 0)
     asked = [] if options.full else ["--quick"]
     failed += int(send_buffers.main(asked) > 0)
     failed += int(receive_buffers.main(asked) > 0)

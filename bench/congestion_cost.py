@@ -24,6 +24,7 @@ import json
 import math
 import os
 import random
+import signal
 import socket
 import statistics
 import sys
@@ -108,6 +109,7 @@ def own_cgroup() -> Iterator[int]:
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     found = next(one[3:] for one in lines if one.startswith("0::"))
     root = cgroup2_root()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it goes even so
     group = root / f"bpftune-bench-{os.getpid()}"
     group.mkdir()
     try:

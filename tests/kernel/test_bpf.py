@@ -140,7 +140,7 @@ def test_a_map_tells_how_full_it_is(objects: Path) -> None:
             opened.update("assignments", key, bytes(value_bytes))
             assert number or opened.usage()["assignments"] == (1, 8192)
         assert opened.usage()["assignments"] == (3000, 8192)
-        assert opened.usage()["flows"] == (0, 16384)
+        assert opened.usage()["flows"][0] == 0
         assert opened.usage()["events"] == (None, 256 * 1024)
 
 
