@@ -141,7 +141,7 @@ def test_a_map_tells_how_full_it_is(objects: Path) -> None:
             assert number or opened.usage()["assignments"] == (1, 8192)
         assert opened.usage()["assignments"] == (3000, 8192)
         assert opened.usage()["flows"][0] == 0
-        assert opened.usage()["events"] == (None, 256 * 1024)
+        assert opened.usage()["events"][0] is None
 
 
 def test_what_is_detached_can_be_attached_again() -> None:

@@ -188,7 +188,9 @@ struct {
 } strangers SEC(".maps");
 
 /* By socket cookie. To keep it with the socket (BPF_MAP_TYPE_SK_STORAGE) takes 2 us
- * more for each connection, to allocate it and to give it back.
+ * more for each connection, to allocate it and to give it back. A program that
+ * traces is left out if it interrupts itself, so an end may be missed, and what is
+ * not needed any more has to go by itself.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
