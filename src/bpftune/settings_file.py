@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bpftune.journal import Journal, Replayed, read_lines
 from bpftune.kernel.errors import KernelError
 from bpftune.model import Netns, NetnsCookie
-from bpftune.settings import Setting
+from bpftune.setting import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

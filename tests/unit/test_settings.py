@@ -30,7 +30,8 @@ from bpftune.model import (
 )
 from bpftune.reconcile import MOST_NAMESPACES, REREAD_AT_ONCE
 from bpftune.records import as_line
-from bpftune.settings import FULL, LOOKED_AT, Setting
+from bpftune.setting import Setting
+from bpftune.settings import FULL, LOOKED_AT
 from bpftune.tuners.sysctl import SysctlWritten
 from bpftune.tuners.sysctl import tuner as sysctl_tuner
 from tests.unit.fakes import BLUE, HOST, RED, FakeMachine

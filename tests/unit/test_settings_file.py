@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bpftune import settings_file
 from bpftune.journal import Journal, JournalError, Replayed
 from bpftune.model import NetnsCookie
-from bpftune.settings import Setting
+from bpftune.setting import Setting
 from bpftune.settings_file import MOST_TEXT, SettingsFile, fields_of, setting_from
 from tests.unit.fakes import BLUE, HOST, RED
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bpftune.ledger import Entry
     from bpftune.model import Netns, Tuner
     from bpftune.rollback import Step
-    from bpftune.settings import Setting
+    from bpftune.setting import Setting
 
 Shape = dict[str, object]
 

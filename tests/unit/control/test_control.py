@@ -195,7 +195,7 @@ def test_no_room_for_metrics_is_told_and_costs_nothing_else(scene: Scene) -> Non
 # --- under load ----------------------------------------------------------------------
 
 
-ROUNDS = 20
+ROUNDS = 5
 ROUND_S = 1.0
 
 
@@ -254,8 +254,7 @@ def test_answers_while_ten_thousand_events_a_second_arrive(served: Scene) -> Non
         )
         if worst_s[-1] < ANSWER_S:
             break
-    if not worst_s:
-        pytest.skip("this machine is too busy to send 10,000 events a second")
+    assert worst_s, "this machine was too busy to send 10,000 events a second"
     assert min(worst_s) < ANSWER_S
 
 

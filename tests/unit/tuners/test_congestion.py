@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bpftune.model import Netns, NetnsCookie, Prefix, Tunable, Yielded
 from bpftune.policy.reward import SizeClass, Sums
-from bpftune.tuners.congestion import Congestion
+from bpftune.tuners.congestion import MOST_NAMESPACES, Congestion
 from bpftune.tuners.congestion.maps import ArmFailed, DefaultChanged, padded, text
 from bpftune.tuners.congestion.offer import AVAILABLE, DEFAULT
 from tests.unit.policy.congestion_world import BBR, CUBIC, MB, Path, Users
@@ -232,6 +232,52 @@ def hostile(number: int) -> Prefix:
     return Prefix.of(
         f"{10 + number // 65536}.{number // 256 % 256}.{number % 256}.0/24"
     )
+
+
+def test_what_was_saved_goes_on_whenever_it_is_met() -> None:
+    web = Netns(NetnsCookie(77), "web")
+    host = Host(netns=web)
+    host.add(0, *DEEP)
+    host.run(600)
+    again = Host(Congestion(), netns=web)
+    again.tuner.restore(host.tuner.save(host.now_s, 1e9), again.now_s, 1e9)
+    again.now_s += 5000  # nothing was heard of it for longer than any block
+    again.add(0, *DEEP)
+    again.run(15)
+    (known,) = again.tuner.namespaces[web.cookie].known.values()
+    assert known.choice.block.arm == BBR
+    assert again.now_s - known.choice.block.since_s < 30
+    assert not again.said()
+
+
+def test_what_is_not_met_again_is_forgotten_over_many_restarts() -> None:
+    host = Host()
+    host.add(0, *DEEP)
+    host.run(600)
+    now_unix_s, saved = 1e9, host.tuner.save(host.now_s, 1e9)
+    restarts = 0
+    while saved is not None:
+        now_unix_s += 86400 * 7
+        restarts += 1
+        tuner = Congestion()
+        tuner.restore(saved, 50.0, now_unix_s)
+        saved = tuner.save(60.0, now_unix_s + 10)
+    assert restarts == 13  # 90 days
+
+
+def test_too_many_namespaces_are_said_once() -> None:
+    tuner = Congestion()
+    hosts = [
+        Host(tuner, Netns(NetnsCookie(number + 1), f"n{number}"))
+        for number in range(MOST_NAMESPACES + 3)
+    ]
+    for host in hosts:
+        host.add(0, *DEEP)
+        host.run(15)
+    assert len(tuner.namespaces) == MOST_NAMESPACES
+    told = [why for host in hosts for why in host.said("degraded")]
+    assert len(told) == 1
+    assert told[0].startswith("no room for this network namespace: 64 are")
 
 
 def test_it_is_explained_in_the_logs_words() -> None:

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from bpftune.model import Prefix
 from bpftune.policy.reward import SizeClass
-from bpftune.tuners.congestion.destination import Destination
-from bpftune.tuners.congestion.saved import (
+from bpftune.tuners.congestion.destination import (
     HALF_LIFE_S,
+    Destination,
+    resumed,
+)
+from bpftune.tuners.congestion.saved import (
     LIFE_S,
     MOST,
     as_json,
@@ -59,7 +62,8 @@ def test_what_is_known_comes_back(known: dict[Prefix, Destination]) -> None:
 
 def test_it_fades_and_is_forgotten(known: dict[Prefix, Destination]) -> None:
     later = parsed(kept(known), 0.0, NOW_UNIX_S + HALF_LIFE_S)
-    arm = later["host"][prefix(0)].choice.arms_of(SizeClass.LARGE)[BBR]
+    again = resumed(later["host"][prefix(0)], 0.0)
+    arm = again.choice.arms_of(SizeClass.LARGE)[BBR]
     was = known[prefix(0)].choice.arms_of(SizeClass.LARGE)[BBR]
     assert arm.n == pytest.approx(was.n / 2, rel=0.01)
     assert arm.mean == pytest.approx(was.mean)

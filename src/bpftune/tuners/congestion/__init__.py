@@ -21,6 +21,7 @@ from bpftune.model import (
     Request,
     Take,
     Taken,
+    Tell,
     TextRead,
     Tuner,
     Woken,
@@ -76,6 +77,7 @@ class Congestion(Tuner):
         self.pace = USUAL
         self.namespaces: dict[NetnsCookie, Places] = {}
         self._earlier: dict[str, dict[Prefix, Destination]] = {}
+        self._told_full = False
 
     def init(self, facts: Facts) -> Iterable[Request]:
         """Go on with what the host's destinations had; of others as they are met."""
@@ -98,10 +100,25 @@ class Congestion(Tuner):
         match event:
             case TransfersSeen():
                 return [Take(STRANGERS)]
-            case Taken(table=table, rows=rows) if table == STRANGERS:
-                places, requests = self._meet(facts.netns)
-                return [*requests, *places.strangers(rows)]
+            case Taken(table=table) if table == STRANGERS:
+                return self._strangers(event, facts.netns)
         return self._known(event, facts)
+
+    def _strangers(self, taken: Taken, netns: Netns) -> list[Request]:
+        """Look after the namespace as well, if there is room; else say so once."""
+        is_new = netns.cookie not in self.namespaces
+        if not is_new or len(self.namespaces) < MOST_NAMESPACES:
+            places, requests = self._meet(netns)
+            return [*requests, *places.strangers(taken.rows)]
+        if self._told_full:
+            return []
+        self._told_full = True
+        why = (
+            f"no room for this network namespace: {MOST_NAMESPACES} are looked after; "
+            "it is the first of those that are not"
+        )
+        facts = {"namespaces": MOST_NAMESPACES}
+        return [Tell("degraded", taken.rows[0][0].prefix, why, facts)]
 
     def _meet(self, netns: Netns) -> tuple[Places, list[Request]]:
         """Return what is known of *netns*, with what was saved of it."""
@@ -110,8 +127,6 @@ class Congestion(Tuner):
         places = self.namespaces.get(netns.cookie)
         if places is not None:
             return places, []
-        if len(self.namespaces) >= MOST_NAMESPACES:
-            return Places(netns), []  # it is not kept, and so nothing comes of it
         self.namespaces[netns.cookie] = places = Places(netns)
         earlier = self._earlier.pop(netns.name, {}) if netns.name else {}
         return places, places.await_offer(earlier)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bpftune.model import Prefix, Tell
 from bpftune.policy import choice_words
 from bpftune.policy.algorithms import Ecn, arms
+from bpftune.policy.blocks import Block
 from bpftune.policy.choice import Choice, add, begin, disturbed, offer
 from bpftune.policy.next_arm import Next, step
 from bpftune.policy.reward import SizeClass, Sums
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from bpftune.policy.blocks import Pace
     from bpftune.tuners.congestion.maps import FlowSums, SumsKey, TransferSent
     from bpftune.tuners.congestion.offer import Offer
+
+HALF_LIFE_S = 7 * 86400.0
 
 _KINDS = {"change": "tries", "kept": "chosen", "taken_back": "ended"}
 
@@ -105,6 +108,23 @@ def meet(
 def first_run(now_s: float) -> int:
     """Return a number that no earlier run had; no block ends twice in a second."""
     return 1 + int(now_s) % (1 << 31)
+
+
+def resumed(known: Destination, now_s: float) -> Destination:
+    """Return what was saved of it, as it is looked after again.
+
+    What was learned long ago counts for less, a half for each week. It goes on with
+    what was best, from a block that begins now.
+    """
+    share = 0.5 ** ((now_s - known.seen_s) / HALF_LIFE_S)
+    choice = known.choice
+    learned = {
+        size: {name: arm.scaled(share) for name, arm in of_size.items()}
+        for size, of_size in choice.known.items()
+    }
+    block = Block(choice.standing, first_run(now_s), now_s)
+    choice = replace(choice, known=learned, block=block)
+    return replace(known, choice=choice, seen_s=now_s)
 
 
 def offered_anew(

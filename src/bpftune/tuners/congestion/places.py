@@ -21,6 +21,7 @@ from bpftune.tuners.congestion.destination import (
     left,
     meet,
     offered_anew,
+    resumed,
     see,
 )
 from bpftune.tuners.congestion.maps import (
@@ -100,9 +101,8 @@ class Places:
             and (prefix in large or sum(one.flows for one in sums) >= ENOUGH_FLOWS)
         ]
         worth.sort(key=lambda one: -sum(sums.bytes_acked for sums in of[one]))
-        requests = self._refuse(worth[MOST_AT_ONCE:])
-        newcomers = dict.fromkeys(worth[:MOST_AT_ONCE])
-        return [*requests, *self.await_offer(newcomers)]
+        # The others will be strangers again, if they have more to send.
+        return self.await_offer(dict.fromkeys(worth[:MOST_AT_ONCE]))
 
     def await_offer(
         self, newcomers: Mapping[Prefix, Destination | None]
@@ -157,23 +157,26 @@ class Places:
         if not has_room(self.known, prefix):
             idle = dispensable(self.known, prefix, now_s)
             if idle is None:
-                return self._refuse([prefix])
+                return self._refuse(prefix)
             requests += self._let_go(idle)
-        newcomer = remembered or meet(prefix, self._offer, self._failed, now_s)
+        if remembered is None:
+            newcomer = meet(prefix, self._offer, self._failed, now_s)
+        else:
+            newcomer = resumed(remembered, now_s)
         newcomer = offered_anew(newcomer, self._offer, self._failed, now_s)
         return [*requests, *self._keep(prefix, newcomer, now_s)]
 
-    def _refuse(self, prefixes: list[Prefix]) -> list[Request]:
+    def _refuse(self, prefix: Prefix) -> list[Request]:
         """Count who finds no room; say so the first time, and as it doubles."""
-        before, self.refused = self.refused, self.refused + len(prefixes)
-        if before.bit_length() == self.refused.bit_length():
+        self.refused += 1
+        if self.refused & (self.refused - 1):
             return []
         why = (
             f"no room for it: {len(self.known)} destinations are looked after in this "
             f"namespace, at most {MOST}, and {MOST_OF_ONE_PARENT} of one network; "
             f"{self.refused} were refused"
         )
-        return [Tell("degraded", prefixes[0], why, {"refused": self.refused})]
+        return [Tell("degraded", prefix, why, {"refused": self.refused})]
 
     def _let_go(self, prefix: Prefix) -> list[Request]:
         self.known.pop(prefix, None)

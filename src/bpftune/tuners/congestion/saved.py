@@ -34,7 +34,6 @@ SCHEMA = 1
 MOST = 512
 MOST_ARMS = 8
 DAY_S = 86400.0
-HALF_LIFE_S = 7 * DAY_S
 LIFE_S = 90 * DAY_S
 
 _LATEST_UNIX_S = 1e11
@@ -104,8 +103,8 @@ def _left(until_s: float, now_s: float) -> float:
 def parsed(data: Any, now_s: float, now_unix_s: float) -> Known:
     """Return what JSON *data* says, by namespace. Raises InvalidError.
 
-    What was learned long ago counts for less, a half for each week, and is forgotten
-    after 90 days. Waits go on as long as they were, whatever time has passed.
+    What was not heard of for 90 days is forgotten. Waits go on as long as they were,
+    whatever time has passed.
     """
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise InvalidError(f"it is not of schema {SCHEMA}")
@@ -126,11 +125,10 @@ def parsed(data: Any, now_s: float, now_unix_s: float) -> Known:
 
 def _parsed(one: dict[str, Any], now_s: float, age_s: float) -> Destination:
     default, standing = name_of(one.get("default")), name_of(one.get("standing"))
-    share = 0.5 ** (age_s / HALF_LIFE_S)
     known: dict[SizeClass, dict[str, Arm]] = {}
     for size, name, *numbers in _few(one.get("known"), 13, 3 * MOST_ARMS):
         arms = known.setdefault(SizeClass(whole(size, 0, 2)), {})
-        arms[name_of(name)] = _arm(numbers).scaled(share)
+        arms[name_of(name)] = _arm(numbers)
     carried = rows([one.get("carried")], 3)[0]
     rtt_us = whole(one.get("min_rtt_us"), 0, _MOST_RTT_US)
     choice = Choice(
@@ -158,7 +156,9 @@ def _parsed(one: dict[str, Any], now_s: float, age_s: float) -> Destination:
         min_rtt_s=now_s,
     )
     window = _window(one.get("window"), now_s)
-    return Destination(Prefix.of(text(one.get("prefix"))), choice, window, seen_s=now_s)
+    return Destination(
+        Prefix.of(text(one.get("prefix"))), choice, window, seen_s=now_s - age_s
+    )
 
 
 def _few(thing: Any, width: int, most: int = MOST_ARMS) -> list[list[Any]]:
