@@ -4,8 +4,10 @@ Connecting, sending 1 KB and closing over veth, again and again in one thread, s
 that both ends and all that carries the segments are on one processor. By turns
 there are no programs, those of tcp_buffer, and both, with nothing decided for the
 destination, the decision to stay with the default, another algorithm in force, or
-one on trial. The last two are compared with connections that get the same algorithm
-from their route, as it costs something by itself. Each turn has all of them in an
+one on trial. Where the algorithm is another, connections are compared with such as
+get it from their route, as it costs something by itself. A path as short as this is
+left alone whatever was decided: "near" is that as it is, and the others are
+loaded so that no path counts as too short. Each turn has all of them in an
 order of chance, and back (first and last, second and last but one ...), so that what
 drifts is in all alike, and what is told are ratios of pairs. Then the kernel's own
 statistics of the programs: runs and time, per connection and per MB of bulk.
@@ -31,7 +33,7 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from bench.overhead import (
     MB,
@@ -79,28 +81,36 @@ class Setup(NamedTuple):
     tuners: tuple[Tuner, ...] = (tcp_buffer, congestion)
     decided: Assignment | None = None
     by_route: str = ""
-    """The algorithm that the routes give, without programs."""
+    """The algorithm that the routes give."""
+    is_near: bool = False
+    """The path is as short as it is: the tuner leaves its connections alone."""
 
 
 NONE = Setup("no programs", ())
 NONE_ARM = Setup(f"{ARM} by route", (), by_route=ARM)
 BUFFER = Setup("tcp_buffer only", (tcp_buffer,))
+BUFFER_ARM = Setup(f"tcp_buffer, {ARM} by route", (tcp_buffer,), by_route=ARM)
+ON_TRIAL = Assignment(padded(ARM), padded(FOUND), 1, 1, 0, 0)
 SETUPS = (
     NONE,
     BUFFER,
+    Setup("near, nothing decided", is_near=True),
+    Setup("near, on trial", decided=ON_TRIAL, is_near=True),
     Setup("nothing decided"),
     Setup("default stays", decided=Assignment(bytes(16), padded(FOUND), 1, 0, 0, 0)),
     NONE_ARM,
+    BUFFER_ARM,
     Setup("settled", decided=Assignment(padded(ARM), padded(FOUND), 1, 0, 0, 0)),
-    Setup("on trial", decided=Assignment(padded(ARM), padded(FOUND), 1, 1, 0, 0)),
+    Setup("on trial", decided=ON_TRIAL),
 )
 
 
 def compared_with(setup: Setup) -> tuple[Setup, ...]:
     """Return those without the tuner to compare with: what is sent is sent alike."""
-    if setup.decided and setup.decided.arm.strip(b"\0"):
-        return (NONE_ARM,)
-    return tuple(one for one in (NONE, BUFFER) if one not in {setup, NONE_ARM})
+    if congestion not in setup.tuners:
+        return {BUFFER: (NONE,), BUFFER_ARM: (NONE_ARM,)}.get(setup, ())
+    is_another = setup.decided and setup.decided.arm.strip(b"\0") and not setup.is_near
+    return (NONE_ARM, BUFFER_ARM) if is_another else (NONE, BUFFER)
 
 
 @contextmanager
@@ -129,12 +139,15 @@ def own_cgroup() -> Iterator[int]:
 class Programs:
     """The programs of some tuners, loaded, which come and go."""
 
-    def __init__(self, loader: Loader, tuners: tuple[Tuner, ...], fd: int) -> None:
-        """Load them; those for control groups are for the one open at *fd*."""
+    def __init__(self, loader: Loader, setup: Setup, fd: int) -> None:
+        """Load those of *setup*; those for control groups for the one open at *fd*."""
         self._fd = fd
         self._attached: list[tuple[BpfObject, str, str]] = []
+        tuners = setup.tuners
         for tuner in tuners:
             path, constants = tuner.bpf_object, {"tick_ns": tick_ns()}
+            if tuner is congestion and not setup.is_near:
+                constants["least_rtt_us"] = 0
             if path is None:
                 raise SystemExit(f"{tuner.name} has no programs")
             for one in loader.add(tuner, path, tuner.events, constants, fd):
@@ -171,6 +184,14 @@ class Programs:
                 self._table.put(key, decided)
             else:
                 self._table.remove(key)
+
+
+Loaded: TypeAlias = "dict[tuple[tuple[Tuner, ...], bool], Programs]"
+
+
+def key_of(setup: Setup) -> tuple[tuple[Tuner, ...], bool]:
+    """Return what setups have in common that can do with the same programs."""
+    return setup.tuners, setup.is_near
 
 
 def fastest_quarter(took: list[float]) -> float:
@@ -232,29 +253,25 @@ def give_routes(link: Link, algorithm: str) -> None:
 
 
 @contextmanager
-def in_force(
-    setup: Setup, loaded: dict[tuple[Tuner, ...], Programs], link: Link
-) -> Iterator[None]:
+def in_force(setup: Setup, loaded: Loaded, link: Link) -> Iterator[None]:
     """Attach the programs of *setup*, with what it has decided."""
-    programs = loaded.get(setup.tuners)
-    if not programs:
-        give_routes(link, setup.by_route)
-        yield
-        give_routes(link, "")
-        return
-    programs.attach()
+    give_routes(link, setup.by_route)
+    programs = loaded.get(key_of(setup))
+    if programs:
+        programs.attach()
     try:
-        if setup.decided:
+        if programs and setup.decided:
             programs.decide(setup.decided, link)
         yield
-        if setup.decided:
+        if programs and setup.decided:
             programs.decide(None, link)
     finally:
-        programs.detach()
+        if programs:
+            programs.detach()
 
 
 def one_round(
-    loaded: dict[tuple[Tuner, ...], Programs],
+    loaded: Loaded,
     turns: int,
     count: int,
     chance: random.Random,
@@ -284,13 +301,13 @@ def one_round(
 def rates(cgroup_fd: int, rounds: int, count: int) -> list[Row]:
     """Return a row for each setup: how its rate compares with others in its turn."""
     turns: list[dict[str, float]] = []
-    with Loader() as first, Loader() as second:
-        loaded = {
-            one.tuners: Programs(loader, one.tuners, cgroup_fd)
-            for one, loader in ((BUFFER, first), (SETUPS[-1], second))
-        }
-        for programs in loaded.values():
-            programs.detach()
+    with ExitStack() as stack:
+        loaded: Loaded = {}
+        for setup in SETUPS:
+            if setup.tuners and key_of(setup) not in loaded:
+                programs = Programs(stack.enter_context(Loader()), setup, cgroup_fd)
+                programs.detach()
+                loaded[key_of(setup)] = programs
         chance = random.Random(1)  # noqa: S311 - not for secrets
         for number in range(rounds):
             turns += one_round(loaded, TURNS, count, chance)
@@ -366,7 +383,8 @@ def programs(cgroup_fd: int, count: int, seconds: float) -> list[Row]:
         with Lab() as lab, ExitStack() as stack:
             link = make_link(lab)
             loader = stack.enter_context(Loader())
-            loaded = Programs(loader, setup.tuners, cgroup_fd)
+            loaded = Programs(loader, setup, cgroup_fd)
+            give_routes(link, setup.by_route)
             if setup.decided:
                 loaded.decide(setup.decided, link)
             stack.enter_context(bpf_statistics())

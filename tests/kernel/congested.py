@@ -65,7 +65,8 @@ class Congested:
         self.cgroup = cgroup
         assert tuner.bpf_object is not None
         assert tuner.bpf_object.is_relative_to(objects)
-        constants = {"tick_ns": tick_ns(), **constants}
+        # Else nothing would be done, as all is near here.
+        constants = {"tick_ns": tick_ns(), "least_rtt_us": 0, **constants}
         fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
             self.verdicts: list[Verdict] = []

@@ -47,6 +47,7 @@ from tests.kernel.congested import (
     DEFAULT,
     OTHER,
     PLAIN,
+    SYSCTLS,
     Congested,
     algorithm,
     both,
@@ -73,6 +74,9 @@ FIN_WAIT2 = 5
 pytestmark = pytest.mark.skipif(
     OTHER == DEFAULT, reason="this kernel has one congestion control only"
 )
+
+
+ECN = SYSCTLS / "tcp_ecn"
 
 
 @pytest.fixture
@@ -203,6 +207,26 @@ def test_the_program_works_without_another_tuners_before_it(
     with congested(objects, alone=True) as there:
         there.assign(netns.cookie, prefix_of(V4))
         assert both(netns, V4) == (OTHER, OTHER)
+
+
+@pytest.mark.parametrize("on_trial", [1, 0])
+def test_near_connections_are_left_alone(
+    objects: Path, netns: Namespace, on_trial: int
+) -> None:
+    with congested(objects, least_rtt_us=1_000_000) as there:
+        there.assign(netns.cookie, prefix_of(V4), on_trial=on_trial)
+        assert both(netns, V4) == (DEFAULT, DEFAULT)
+        send_to(netns, V4, 120_000)
+        # But where there may be marks of congestion to learn from.
+        netns.call(lambda: ECN.write_text("1"))
+        try:
+            assert both(netns, V4) == (OTHER, OTHER)
+            send_to(netns, V4, 130_000)
+        finally:
+            netns.call(lambda: ECN.write_text("2"))
+        (got,) = there.wait_sums(bool).values()
+        assert (got.flows, got.bytes_acked // 1000) == (1, 130)
+        assert not there.strangers.take()
 
 
 def test_nothing_is_applied_where_the_default_is_another_by_now(
@@ -592,7 +616,7 @@ def test_further_sums_are_told_twice_a_second_at_most(
 def test_sums_of_strangers_are_told_as_transfers_only(
     objects: Path, netns: Namespace
 ) -> None:
-    with congested(objects, least_rtt_us=0) as there:
+    with congested(objects) as there:
         send_to(netns, V4, 120_000)
         events: list[Event] = []
 
@@ -655,7 +679,7 @@ class TwoLinks:
 def test_the_device_is_that_which_data_leave_by(
     objects: Path, family: int, connects: bool, decided: str
 ) -> None:
-    with congested(objects, least_rtt_us=0) as there, Lab(0) as lab:
+    with congested(objects) as there, Lab(0) as lab:
         two = TwoLinks(lab, family)
         cookie = NetnsCookie(two.near.cookie)
         if decided != "nothing":
@@ -706,12 +730,16 @@ for number in range(count):
 """
 
 
+@pytest.mark.parametrize("least_rtt_us", [0, 1000])
 @pytest.mark.parametrize("assigned", ["nothing", "assigned", "on trial"])
 def test_short_connections_cost_eleven_runs_and_bulk_less_than_one_per_mb(
-    objects: Path, netns: Namespace, assigned: str
+    objects: Path, netns: Namespace, assigned: str, least_rtt_us: int
 ) -> None:
     count, bulk_bytes = 500, 300_000_000
-    with child_cgroup() as cgroup, congested(objects, cgroup) as there:
+    with (
+        child_cgroup() as cgroup,
+        congested(objects, cgroup, least_rtt_us=least_rtt_us) as there,
+    ):
         if assigned != "nothing":
             there.assign(netns.cookie, prefix_of(V4), on_trial=assigned == "on trial")
 
@@ -730,8 +758,9 @@ def test_short_connections_cost_eleven_runs_and_bulk_less_than_one_per_mb(
                     break
             return min(found)
 
-        # Both ends are here, and on trial either calls back for its round trips.
-        most = 15 if assigned == "on trial" else 13
+        # Both ends are here. On trial each calls back for its round trips, but over
+        # a path as near as this is without the constant for the test.
+        most = 15 if assigned == "on trial" and not least_rtt_us else 13
         runs, took_ns = least_runs(count, 1000, most * count)
         print(f"{assigned}: {runs / count:.2f} runs, {took_ns / count:.0f} ns")
         assert 9 <= runs / count <= most

@@ -5,8 +5,9 @@
  * The daemon writes the table "assignments"; here it is only read, once when a
  * connection is established and once or twice when it ends. Nothing runs per
  * packet or ACK. Connections to a destination on trial call back once per round
- * trip, as those on paths longer than a millisecond do already for tcp_buffer;
- * for the others one run of 0.1 us at their end is all there is to it.
+ * trip, as all on paths longer than a millisecond do already for tcp_buffer; for
+ * the others one run of 0.1 us at their end is all there is to it, and those over a
+ * shorter path are left alone.
  */
 #include "maps.bpf.h"
 #include "sums.bpf.h"
@@ -120,6 +121,14 @@ static __always_inline bool leaves_all(const struct assignment *to)
 	       !to->tell_transfers;
 }
 
+/* Nothing is learned of paths so short, so nothing is changed there either; but where
+ * ECN is in use there may be marks to learn from. min_rtt is ~0 until it is known.
+ */
+static __always_inline bool is_too_near(const struct tcp_sock *tp)
+{
+	return tp->rtt_min.s[0].v < least_rtt_us && !(tp->ecn_flags & TCP_ECN_OK);
+}
+
 /* The kernel has taken the route's choice and the listener's by now. Who has any
  * but the namespace's default got it from the application or from the route, and
  * keeps it; so does who was given the default by them.
@@ -133,7 +142,7 @@ static __always_inline void begin(struct bpf_sock_ops *ctx)
 	struct path_key path;
 	__u32 window = 0;
 
-	if (!tp || !path_of(tp, &path))
+	if (!tp || is_too_near(tp) || !path_of(tp, &path))
 		return;
 	to = bpf_map_lookup_elem(&assignments, &path);
 	if (!to)
@@ -238,7 +247,8 @@ static __always_inline void end(struct sock *sk, struct flow *flow)
 	struct assignment *to;
 	struct path_key path;
 
-	if (!tp || tp->bytes_acked < LEAST_BYTES || !path_of(tp, &path))
+	if (!tp || tp->bytes_acked < LEAST_BYTES || is_too_near(tp) ||
+	    !path_of(tp, &path))
 		return;
 	if (flow) {
 		tell(tp, flow, &path, bpf_ktime_get_ns(), true);
