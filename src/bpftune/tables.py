@@ -27,9 +27,10 @@ Row = tuple[Tuner, Table, Any]
 
 @dataclass(slots=True)
 class _Held:
-    """What a row is to say, and whether it is in the kernel."""
+    """What a row is to say, if that is a change, and whether it is in the kernel."""
 
     value: Any
+    changes: bool
     in_force: bool
 
 
@@ -75,7 +76,8 @@ class Tables:
             found.remove(request.key)
             self._put.get(cookie, {}).pop(row, None)
             return []
-        held = _Held(request.value, in_force=not self.why_not(tuner, cookie))
+        in_force = not self.why_not(tuner, cookie)
+        held = _Held(request.value, request.changes, in_force)
         mine = self._put.setdefault(cookie, {})
         if held.in_force:
             found.put(request.key, request.value)
@@ -135,15 +137,15 @@ class Tables:
         return [f"not in force in {', '.join(places)}: {reasons[places[0]]}"]
 
     def in_force(self, cookie: NetnsCookie | None = None) -> Counter[str]:
-        """Return how many keys have a row in the kernel, by the tuner's name.
+        """Return how many keys have a row in the kernel that changes something.
 
-        In one namespace, or in all.
+        By the tuner's name. In one namespace, or in all.
         """
         keys = {
             (tuner.name, key)
             for place, rows in self._put.items()
             for (tuner, _, key), held in rows.items()
-            if held.in_force and cookie in (None, place)
+            if held.in_force and held.changes and cookie in (None, place)
         }
         return Counter(name for name, _ in keys)
 

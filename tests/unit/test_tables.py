@@ -233,6 +233,11 @@ def test_what_is_in_force_is_counted_by_key_tuner_and_namespace(
     ]
     ours.do(A, ONE, Drop(OTHER, Key(ONE, 1)))
     assert ours.in_force(ONE) == {"a": 1}
+    ours.do(B, ONE, Put(TABLE, Key(ONE, 3), Value(3), changes=False))
+    assert ours.in_force(ONE) == {"a": 1}  # it changes nothing
+    ours.do(B, ONE, Put(TABLE, Key(ONE, 3), Value(4)))
+    assert ours.in_force(ONE) == {"a": 1, "b": 1}
+    ours.do(B, ONE, Drop(TABLE, Key(ONE, 3)))
     ours.do(A, ONE, Drop(TABLE, Key(ONE, 1)))
     assert ours.in_force(ONE) == {}
 

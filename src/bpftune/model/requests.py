@@ -143,11 +143,15 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Set *value* of *key* in a table; *key* is of the event's namespace."""
+    """Set *value* of *key* in a table; *key* is of the event's namespace.
+
+    *changes*: it makes a difference to connections, and not only has a program look.
+    """
 
     table: Table
     key: Any
     value: Any
+    changes: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ class Assignment:
     initial_window: int
     tell_transfers: int
 
+    @property
+    def changes(self) -> bool:
+        """Whether connections are to differ from what they would be without it."""
+        return any(self.arm) or self.initial_window > 0
+
 
 @dataclass(frozen=True, slots=True)
 class SumsKey:

@@ -197,7 +197,8 @@ class Places:
         if self._in_table.get(prefix) == wanted:
             return []
         self._in_table[prefix] = wanted
-        return [Put(ASSIGNMENTS, PathKey(self.netns.cookie, prefix), wanted)]
+        key, changes = PathKey(self.netns.cookie, prefix), wanted.changes
+        return [Put(ASSIGNMENTS, key, wanted, changes=changes)]
 
     # --- what they do -------------------------------------------------------------
 
