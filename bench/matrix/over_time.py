@@ -1,0 +1,191 @@
+"""One run of bpftune over time, the others behind it, with its changes marked."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from bench.matrix.tuners import OURS
+from bpftune.lab.triples import RMEM, WMEM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+    from bench.matrix.measures import Run
+
+Record = dict[str, Any]
+
+MIB = 1 << 20
+GOOD, BAD, NEW = "#2e7d32", "#c62828", "#555555"
+MARKED = {
+    "change": NEW,
+    "kept": GOOD,
+    "taken_back": BAD,
+    "shrunk": BAD,
+    "tries": NEW,
+    "chosen": GOOD,
+    "ended": BAD,
+}
+CONTROLS = {"cubic": "#7f7f7f", "bbr": "#4c72b0", "reno": "#937860", "dctcp": "#8172b3"}
+SERIES = (
+    ("series_bits_per_s", 1e6, "goodput\nMbit/s"),
+    ("series_rtt_s", 1e-3, "round trip\nms"),
+    ("series_latency_s", 1e-3, "time to answer\nms"),
+)
+
+
+class Mark(NamedTuple):
+    """A decision of bpftune's: when it was, in which colour, and its words."""
+
+    at_s: float
+    colour: str
+    words: str
+
+
+def marks(run: Run) -> list[Mark]:
+    """Return the decisions of a run, in order."""
+    found = []
+    for record in run["records"]:
+        kind = record.get("record")
+        at_s = record["lab_monotonic_s"] - run["began_s"]
+        if kind in MARKED and 0 <= at_s <= run["parameters"]["seconds"]:
+            found.append(Mark(at_s, MARKED[kind], _words(kind, record)))
+    return found
+
+
+def _words(kind: str, record: Record) -> str:
+    """Return what happened in two or three words."""
+    evidence = record.get("evidence") or {}
+    said = kind.replace("_", " ")
+    if record.get("tunable") in {WMEM, RMEM}:
+        name = "wmem" if record["tunable"] == WMEM else "rmem"
+        size = (record.get("new") or [0])[-1] / MIB
+        return f"{name} {size:g} MiB" if kind == "change" else f"{name} {said}"
+    if "initial_window" in evidence:
+        return f"window {said} {evidence['initial_window']}"
+    arm = record["why"].split()[0] if kind == "chosen" else evidence.get("arm", "")
+    return f"{said} {arm}".strip()
+
+
+def draw_run(
+    case: Record,
+    runs: Mapping[str, Run],
+    titles: Mapping[str, str],
+    colours: Mapping[str, str],
+) -> Figure:
+    """Return the picture of one repeat of *case*: its *runs* by tuner."""
+    ours = runs[OURS.name]
+    series = [one for one in SERIES if any(any(run[one[0]]) for run in runs.values())]
+    has_transfers = bool(_transfers(ours))
+    heights = [2.0] * len(series) + [1.3] + [0.45] * has_transfers
+    figure = Figure(figsize=(9, 1.5 + sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for axes, (name, unit, label) in zip(panels, series, strict=False):
+        for tuner in sorted(runs, key=lambda name: name == OURS.name):
+            _line(axes, runs[tuner][name], unit, tuner, titles, colours)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+    _limits(panels[len(series)], ours)
+    if has_transfers:
+        _controls(panels[-1], ours)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+        for mark in marks(ours):
+            axes.axvline(mark.at_s, color=mark.colour, linewidth=0.7, alpha=0.6)
+    _label(panels[0], marks(ours), ours["parameters"]["seconds"])
+    panels[-1].set_xlabel("seconds since the traffic began")
+    panels[-1].set_xlim(0, ours["parameters"]["seconds"])
+    figure.suptitle(case["title"], x=0.01, ha="left", fontsize=11)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=len(labels), frameon=False
+    )
+    return figure
+
+
+def _line(
+    axes: Axes,
+    series: Sequence[float | None],
+    unit: float,
+    tuner: str,
+    titles: Mapping[str, str],
+    colours: Mapping[str, str],
+) -> None:
+    values = [math.nan if number is None else number / unit for number in series]
+    axes.plot(
+        [second + 0.5 for second in range(len(values))],
+        values,
+        color=colours[tuner],
+        linewidth=1.8 if tuner == OURS.name else 1.0,
+        label=titles.get(tuner, tuner),
+    )
+
+
+def _limits(axes: Axes, run: Run) -> None:
+    """Draw the maxima of both limits as steps."""
+    end_s = run["parameters"]["seconds"]
+    for tunable, style in ((WMEM, "-"), (RMEM, "--")):
+        met = [one for one in run["values"] if one["tunable"] == tunable]
+        times = [one["t_s"] for one in met] + [end_s]
+        sizes = [one["value"][-1] / MIB for one in met]
+        axes.step(
+            times,
+            [*sizes, sizes[-1]],
+            style,
+            where="post",
+            color="#4c72b0",
+            linewidth=1.4,
+            label=f"{tunable.rpartition('.')[2]} ({met[0]['end']})",
+        )
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.5, high * 1.5)
+    axes.set_ylabel("limit\nMiB")
+    axes.legend(loc="center right", fontsize=7, frameon=False)
+
+
+def _transfers(run: Run) -> list[Record]:
+    beside = [one for other in run["beside"].values() for one in other.get("ours", ())]
+    return run["transfers"] or beside
+
+
+def _controls(axes: Axes, run: Run) -> None:
+    """Draw each transfer as a line in the colour of its algorithm."""
+    names = []
+    for one in _transfers(run):
+        name = one["congestion_control"]
+        begin_s, end_s = one["began_s"], one["began_s"] + one["took_s"]
+        label = name if name not in names else None
+        names.append(name)
+        axes.plot(
+            [begin_s, end_s],
+            [0, 0] if name == "cubic" else [1, 1],
+            color=CONTROLS.get(name, "black"),
+            linewidth=5,
+            solid_capstyle="butt",
+            label=label,
+        )
+    axes.set_yticks([0, 1], ["cubic", "bbr"], fontsize=7)
+    axes.set_ylim(-0.7, 1.7)
+    axes.grid(visible=False)
+
+
+def _label(axes: Axes, marked: Sequence[Mark], seconds: float) -> None:
+    """Write the words of the marks above the topmost panel, where there is room."""
+    free_s = [-math.inf] * 4
+    for mark in marked:
+        row = min(range(len(free_s)), key=lambda n: (free_s[n] > mark.at_s, n))
+        free_s[row] = mark.at_s + seconds * 0.012 * len(mark.words)
+        axes.annotate(
+            mark.words,
+            (mark.at_s, 1.02 + 0.075 * row),
+            xycoords=("data", "axes fraction"),
+            color=mark.colour,
+            fontsize=7,
+        )
