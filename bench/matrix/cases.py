@@ -90,7 +90,7 @@ CASES = (
         name="lossier",
         title="100 Mbit/s x 40 ms, 1 % lost",
         scenario="lossier",
-        settings=(*KERNELS_OWN, "transfer=3MB"),
+        settings=(*KERNELS_OWN, "transfer=2500kB"),
         seconds=120,
         fixed_s=40,
         steady_s=30,

@@ -32,14 +32,18 @@ TRANSFER = ("began_s", "took_s", "congestion_control")
 
 def kept_of(result: Run) -> Run:
     """Return what is kept of a result: no connections, little of each transfer."""
-    made = {key: told for key, told in result.items() if key != "connections"}
-    made["transfers"] = [
-        {key: one[key] for key in TRANSFER} for one in made["transfers"]
-    ]
-    made["beside"] = {
-        what: {key: told for key, told in other.items() if key != "transfers"}
-        for what, other in made["beside"].items()
+    beside = result["beside"].items()
+    return {
+        **_without_much(result),
+        "beside": {what: _without_much(other) for what, other in beside},
     }
+
+
+def _without_much(told: Run) -> Run:
+    made = {key: value for key, value in told.items() if key != "connections"}
+    made["transfers"] = [
+        {key: one[key] for key in TRANSFER} for one in told["transfers"]
+    ]
     return made
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from bench.matrix.measures import LATENCY
 from bench.matrix.tuners import OURS
 from bpftune.lab.triples import RMEM, WMEM
 
@@ -34,7 +35,7 @@ CONTROLS = {"cubic": "#7f7f7f", "bbr": "#4c72b0", "reno": "#937860", "dctcp": "#
 SERIES = (
     ("series_bits_per_s", 1e6, "goodput\nMbit/s"),
     ("series_rtt_s", 1e-3, "round trip\nms"),
-    ("series_latency_s", 1e-3, "time to answer\nms"),
+    (LATENCY.series, 1e-3, "time to answer\nms"),
 )
 
 
@@ -61,14 +62,17 @@ def _words(kind: str, record: Record) -> str:
     """Return what happened in two or three words."""
     evidence = record.get("evidence") or {}
     said = kind.replace("_", " ")
+    if record["why"].startswith("goes on"):
+        said = "goes on with"
     if record.get("tunable") in {WMEM, RMEM}:
         name = "wmem" if record["tunable"] == WMEM else "rmem"
         size = (record.get("new") or [0])[-1] / MIB
         return f"{name} {size:g} MiB" if kind == "change" else f"{name} {said}"
     if "initial_window" in evidence:
         return f"window {said} {evidence['initial_window']}"
-    arm = record["why"].split()[0] if kind == "chosen" else evidence.get("arm", "")
-    return f"{said} {arm}".strip()
+    named = [word.strip(":,") for word in record["why"].split()]
+    arm = next((word for word in named if word in CONTROLS), "")
+    return f"back to {arm}" if kind == "ended" else f"{said} {arm}".strip()
 
 
 def draw_run(
@@ -79,13 +83,19 @@ def draw_run(
 ) -> Figure:
     """Return the picture of one repeat of *case*: its *runs* by tuner."""
     ours = runs[OURS.name]
-    series = [one for one in SERIES if any(any(run[one[0]]) for run in runs.values())]
+    end_s = ours["parameters"]["seconds"]
+    series = [
+        one
+        for one in SERIES
+        if any(any(run[one[0]]) for run in runs.values())
+        and (one[0] != LATENCY.series or case["measures"][0]["name"] == LATENCY.name)
+    ]
     has_transfers = bool(_transfers(ours))
     heights = [2.0] * len(series) + [1.3] + [0.45] * has_transfers
     figure = Figure(figsize=(9, 1.5 + sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     for axes, (name, unit, label) in zip(panels, series, strict=False):
-        for tuner in sorted(runs, key=lambda name: name == OURS.name):
+        for tuner in (name for name in titles if name in runs):
             _line(axes, runs[tuner][name], unit, tuner, titles, colours)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
@@ -97,9 +107,12 @@ def draw_run(
         axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         for mark in marks(ours):
             axes.axvline(mark.at_s, color=mark.colour, linewidth=0.7, alpha=0.6)
-    _label(panels[0], marks(ours), ours["parameters"]["seconds"])
-    panels[-1].set_xlabel("seconds since the traffic began")
-    panels[-1].set_xlim(0, ours["parameters"]["seconds"])
+        axes.axvspan(end_s - case["steady_s"], end_s, color="#f4f4f4", zorder=0)
+    _label(panels[0], marks(ours), end_s)
+    panels[-1].set_xlabel(
+        "seconds since the traffic began; grey: what counts of bpftune's run"
+    )
+    panels[-1].set_xlim(0, end_s)
     figure.suptitle(case["title"], x=0.01, ha="left", fontsize=11)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(
@@ -122,14 +135,15 @@ def _line(
         values,
         color=colours[tuner],
         linewidth=1.8 if tuner == OURS.name else 1.0,
-        label=titles.get(tuner, tuner),
+        zorder=3 if tuner == OURS.name else 2,
+        label=titles[tuner],
     )
 
 
 def _limits(axes: Axes, run: Run) -> None:
     """Draw the maxima of both limits as steps."""
     end_s = run["parameters"]["seconds"]
-    for tunable, style in ((WMEM, "-"), (RMEM, "--")):
+    for tunable, style, colour in ((WMEM, "-", "#4c72b0"), (RMEM, "--", "#8172b3")):
         met = [one for one in run["values"] if one["tunable"] == tunable]
         times = [one["t_s"] for one in met] + [end_s]
         sizes = [one["value"][-1] / MIB for one in met]
@@ -138,42 +152,39 @@ def _limits(axes: Axes, run: Run) -> None:
             [*sizes, sizes[-1]],
             style,
             where="post",
-            color="#4c72b0",
+            color=colour,
             linewidth=1.4,
             label=f"{tunable.rpartition('.')[2]} ({met[0]['end']})",
         )
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.5, high * 1.5)
+    axes.set_ylim(low / 1.5, high * 3)
     axes.set_ylabel("limit\nMiB")
-    axes.legend(loc="center right", fontsize=7, frameon=False)
+    axes.legend(loc="upper right", fontsize=7, frameon=False, ncols=2)
 
 
 def _transfers(run: Run) -> list[Record]:
-    beside = [one for other in run["beside"].values() for one in other.get("ours", ())]
-    return run["transfers"] or beside
+    """Return the transfers of this host, measured or beside."""
+    found: list[Record] = run["transfers"]
+    return found or run["beside"].get("also", {}).get("transfers", [])
 
 
 def _controls(axes: Axes, run: Run) -> None:
-    """Draw each transfer as a line in the colour of its algorithm."""
-    names = []
+    """Draw each transfer as a line in the row of its algorithm."""
+    names = sorted({one["congestion_control"] for one in _transfers(run)} | {"cubic"})
     for one in _transfers(run):
         name = one["congestion_control"]
-        begin_s, end_s = one["began_s"], one["began_s"] + one["took_s"]
-        label = name if name not in names else None
-        names.append(name)
         axes.plot(
-            [begin_s, end_s],
-            [0, 0] if name == "cubic" else [1, 1],
+            [one["began_s"], one["began_s"] + one["took_s"]],
+            [names.index(name)] * 2,
             color=CONTROLS.get(name, "black"),
-            linewidth=5,
+            linewidth=4,
             solid_capstyle="butt",
-            label=label,
         )
-    axes.set_yticks([0, 1], ["cubic", "bbr"], fontsize=7)
-    axes.set_ylim(-0.7, 1.7)
-    axes.grid(visible=False)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_ylabel("transfers", rotation=0, ha="right", va="center", fontsize=8)
 
 
 def _label(axes: Axes, marked: Sequence[Mark], seconds: float) -> None:

@@ -27,6 +27,9 @@ COLOURS = {
 }
 OTHERS = ("#8172b3", "#937860", "#da8bc3")
 DPI = 130
+PALE = 0.45
+"""How strong the bars are of what a gain is paid with."""
+
 TOO_FAR = 1 << 5
 """No bar is longer than that: it is told by its number."""
 
@@ -68,7 +71,7 @@ def gains(matrix: Record) -> Figure:
         if case["results"]
     ]
     figure = Figure(
-        figsize=(9, 1.2 + 0.28 * (len(tuners) + 1) * max(1, len(lines))),
+        figsize=(9, 1.1 + 0.17 * (len(tuners) + 1) * max(1, len(lines))),
         layout="constrained",
     )
     axes = figure.add_subplot()
@@ -80,7 +83,8 @@ def gains(matrix: Record) -> Figure:
             gain = told.get(measure["name"], {}).get("gain")
             if gain is not None:
                 at = place + (order - (len(tuners) - 1) / 2) * width
-                _bar(axes, at, width, gain, painted[tuner["name"]])
+                strength = 1 if measure == case["measures"][0] else PALE
+                _bar(axes, at, width, gain, painted[tuner["name"]], strength)
     _name_lines(axes, lines)
     axes.set_xscale("log", base=2)
     axes.set_xlim(min(0.5, axes.get_xlim()[0]), max(2.2, axes.get_xlim()[1] * 1.3))
@@ -102,25 +106,27 @@ def gains(matrix: Record) -> Figure:
     return figure
 
 
-def _bar(axes: Axes, at: float, width: float, gain: Record, colour: str) -> None:
+def _bar(
+    axes: Axes, at: float, width: float, gain: Record, colour: str, strength: float
+) -> None:
     """Draw one bar from 1, the least and the most of its pairs, and its number."""
     end = min(max(gain["median"], 1 / TOO_FAR), TOO_FAR)
-    axes.barh(at, end - 1, left=1, height=width * 0.9, color=colour)
+    axes.barh(at, end - 1, left=1, height=width * 0.9, color=colour, alpha=strength)
     if len(gain["all"]) > 1:
         axes.plot([gain["least"], gain["most"]], [at, at], color="black", linewidth=0.9)
     beyond = max(gain["most"], end, 1)
     axes.text(
-        beyond * 1.03, at, f"{gain['median']:.2f}", va="center", ha="left", fontsize=7
+        beyond * 1.03, at, f"{gain['median']:.2f}", va="center", ha="left", fontsize=6.5
     )
 
 
 def _name_lines(axes: Axes, lines: Sequence[tuple[Record, Record]]) -> None:
     names = []
     for case, measure in lines:
-        first = measure["name"] == case["measures"][0]["name"]
-        less = ", less" if measure["less_is_better"] else ""
-        title = f"{case['title']}\n" if first else ""
-        names.append(f"{title}{measure['name']}{less}")
+        shorter = " shorter" if measure["less_is_better"] else ""
+        is_first = measure == case["measures"][0]
+        title = f"{case['title']}\n" if is_first else "and at that: "
+        names.append(f"{title}{measure['name']}{shorter}")
     axes.set_yticks(range(len(lines)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(lines) - 0.4, -0.6)
