@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.matrix.execute import Store, contender_of, run, search
+from bench.host import interruptible
+from bench.matrix.execute import Store, algorithms, contender_of, run, search
 from bench.matrix.plan import (
     REPEATS,
     Planned,
@@ -33,7 +34,7 @@ from bench.matrix.show import Show
 from bench.matrix.table import table
 from bench.matrix.tuners import other
 from bpftune import __version__
-from bpftune.lab.errors import LabError
+from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,20 +104,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {
         "kernel": os.uname().release,
         "cpus": os.cpu_count(),
+        "algorithms": algorithms(),
         "version": __version__,
         "began": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "size": options.size,
         "repeats": options.repeats,
         "seed": options.seed,
     }
+    oracles: dict[str, Record] = {}
     if options.tell:
-        about = json.loads((options.out / "matrix.json").read_text())["about"]
+        told = json.loads((options.out / "matrix.json").read_text())
+        about = told["about"]
+        oracles = {one["name"]: one["oracle"] for one in told["cases"] if one["oracle"]}
     elif not options.resume:
         store.forget()
     done: list[Record] = []
-    oracles: dict[str, Record] = {}
     try:
-        measure(runs, store, done, oracles, only_saved=options.tell)
+        with interruptible():
+            measure(runs, store, done, oracles, only_saved=options.tell)
     except KeyboardInterrupt:
         print("bench: stopped; --resume goes on from here", file=sys.stderr)
         return 1
@@ -138,14 +143,19 @@ def measure(
     only_saved: bool,
 ) -> None:
     """Run what is not saved yet; add to *done* and *oracles* as it comes."""
-    cases = searched(runs)
+    cases = [] if only_saved else searched(runs)
     with Show(duration_s(runs, cases)) as show:
         for case in cases:
-            oracles[case.name] = search(case, store, show.begins)
+            try:
+                oracles[case.name] = search(case, store, show.begins)
+            except (NotPermittedError, NotSupportedError):
+                raise
+            except LabError as error:
+                show.say(f"{case.name}: nothing found by hand: {error}")
         for number, planned in enumerate(runs, 1):
             contender = contender_of(planned, oracles.get(planned.case.name), store)
             one = store.saved(planned, contender)
-            if one is not None or only_saved:
+            if one is not None or only_saved or not contender:
                 show.skips(planned.seconds)
                 done += [one] if one is not None else []
                 continue

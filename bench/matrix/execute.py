@@ -7,8 +7,9 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench.matrix.oracle import Point, cache_key, choose, grid
+from bench.matrix.oracle import CONTROLS, Point, cache_key, choose, grid
 from bench.matrix.tuners import ORACLE
+from bpftune.lab.congestion import AVAILABLE
 from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 from bpftune.lab.run import run_scenario
 
@@ -107,13 +108,18 @@ def run(planned: Planned, contender: str, told: Told | None) -> Record:
     return {**one, "result": kept_of(result.as_json())}
 
 
+def algorithms() -> list[str]:
+    """Return the congestion controls that the kernel offers."""
+    return AVAILABLE.read_text().split()
+
+
 def search(case: Case, store: Store, begins: Begins) -> Record:
     """Return the oracle of *case*: what was found before, or is found now."""
-    file = store.cache / f"{cache_key(case, os.uname().release)}.json"
+    points = grid(case, [name for name in CONTROLS if name in algorithms()])
+    file = store.cache / f"{cache_key(case, points, os.uname().release)}.json"
     if file.exists():
         found: Record = json.loads(file.read_text())
         return found
-    points = grid(case)
     levels = [_levels(case, point, file, begins) for point in points]
     chosen = choose(case, levels)
     found = {
@@ -141,9 +147,14 @@ def _levels(
 
 
 def contender_of(planned: Planned, oracle: Record | None, store: Store) -> str:
-    """Return what the lab is to start; the oracle's values get a file to read."""
-    if planned.tuner != ORACLE or oracle is None:
+    """Return what the lab is to start; the oracle's values get a file to read.
+
+    Empty where no oracle was found.
+    """
+    if planned.tuner != ORACLE:
         return planned.tuner.contender
+    if oracle is None:
+        return ""
     values = store.directory / f"by-hand-{planned.case.name}.conf"
     values.write_text(Point(**oracle["chosen"]).as_sysctls())
     return f"sysctl:{values}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bench.matrix.cases import Case
 
 CONTROLS = ("cubic", "bbr")
-CLOSE = 1 / 1.03
+CLOSE = 1 / 1.05
 """As good as the best: less is within what two runs of the same differ by."""
 
 PAID_AT_MOST = 0.9
@@ -49,14 +49,17 @@ class Point(NamedTuple):
         )
 
 
-def grid(case: Case) -> list[Point]:
-    """Return the points of *case*, what it has untuned first; none has less."""
+def grid(case: Case, controls: Sequence[str] = CONTROLS) -> list[Point]:
+    """Return the points of *case*, what it has untuned first; none has less.
+
+    *controls* are those of ``CONTROLS`` that the kernel offers.
+    """
     scenario = case.at(case.fixed_s)
     points = []
     for size in case.sizes_bytes:
         wmem = max(size, scenario.wmem_max_bytes or 0)
         rmem = max(size, scenario.rmem_max_bytes or 0)
-        points += [Point(wmem, rmem, control) for control in CONTROLS]
+        points += [Point(wmem, rmem, control) for control in controls]
     return list(dict.fromkeys(points))
 
 
@@ -84,13 +87,13 @@ def choose(case: Case, levels: Sequence[Levels]) -> int:
     return 0
 
 
-def cache_key(case: Case, kernel: str) -> str:
+def cache_key(case: Case, points: Sequence[Point], kernel: str) -> str:
     """Return the name under which a search is kept: all that decides what it finds."""
     decides: Mapping[str, Any] = {
         "parameters": asdict(case.at(case.fixed_s)),
         "steady_s": case.steady_s,
         "measures": [asdict(measure) for measure in case.measures],
-        "points": grid(case),
+        "points": points,
         "kernel": kernel,
     }
     told = json.dumps(decides, sort_keys=True).encode()

@@ -23,6 +23,10 @@ COUNTED = (
     "Counted is the end of each run, after what was to be learned; *learning included* "
     "counts from the beginning."
 )
+NO_BBR = (
+    "The kernel did not offer bbr: nobody could choose it. See modprobe tcp_bbr, and "
+    "measure again."
+)
 
 
 def _number(value: float) -> str:
@@ -121,6 +125,8 @@ def notes(matrix: Record) -> str:
         pairs = f"the median of {repeats} pairs, the least and the most in brackets."
     machine = f"Linux {about['kernel']}, {about['cpus']} CPUs, {about['began']}"
     told = [PAIRED + pairs, COUNTED, f"{machine}, bpftune {about['version']}."]
+    if "bbr" not in about["algorithms"]:
+        told.append(NO_BBR)
     spoiled = [
         f"{case['name']} ({name}: {', '.join(one['cautions'])})"
         for case in matrix["cases"]

@@ -14,6 +14,7 @@ from tests.unit.bench.matrix.runs import done, made
 ABOUT = {
     "kernel": "6.18",
     "cpus": 2,
+    "algorithms": ["reno", "bbr", "cubic"],
     "version": "0.1.0",
     "began": "2026-11-27 11:59 UTC",
     "size": "core",

@@ -45,8 +45,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Scenario, str, int]]:
         asked.append((scenario, tuner, seed))
         rate = 120e6
         if tuner.startswith("sysctl:"):
-            control = dict(_values(tuner))["net.ipv4.tcp_congestion_control"]
-            rate = GOOD_RATES[control]
+            values = dict(_values(tuner))
+            rate = GOOD_RATES[values.get("net.ipv4.tcp_congestion_control", "cubic")]
         seconds = int(scenario.seconds)
         return replace(
             RESULT,
@@ -60,6 +60,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Scenario, str, int]]:
         )
 
     monkeypatch.setattr(execute, "run_scenario", answer)
+    monkeypatch.setattr(execute, "algorithms", lambda: ["reno", "bbr", "cubic"])
     return asked
 
 
@@ -183,6 +184,24 @@ def test_the_matrix_is_written_printed_and_told_again(
     assert len(runs) == count == 3
     assert command.main(asked) == 0
     assert len(runs) == 2 * count
+
+
+def test_where_the_oracle_fails_the_others_are_measured(
+    results: Path,
+    runs: list[tuple[Scenario, str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise LabError("path broken")
+
+    monkeypatch.setattr(command, "search", fail)
+    assert command.main(["--case", "long-fat", "--repeats", "1"]) == 0
+    assert len(runs) == 4
+    told = capsys.readouterr()
+    assert "nothing found by hand: path broken" in told.err
+    assert "| 120 Mbit/s | 1.00x | 1.00x | - | 1.00x |" in told.out
+    assert (results / "core" / "matrix.json").exists()
 
 
 def test_the_plan_is_told_without_running(

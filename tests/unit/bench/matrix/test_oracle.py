@@ -58,16 +58,25 @@ def test_of_times_the_shortest_is_chosen() -> None:
     assert choose(case, [{"round trip": None, "goodput": None}] * 2) == 0
 
 
+def test_the_grid_has_what_the_kernel_offers() -> None:
+    assert {one.control for one in grid(BY_NAME["lossier"], ["cubic"])} == {"cubic"}
+
+
+def key_of(case: Case, *, kernel: str = "6.18") -> str:
+    return cache_key(case, grid(case), kernel)
+
+
 def test_a_search_is_kept_by_all_that_decides_what_it_finds() -> None:
     case = BY_NAME["lossier"]
-    key = cache_key(case, "6.18")
-    assert key == cache_key(replace(case, title="said otherwise"), "6.18")
+    key = key_of(case)
+    assert key == key_of(replace(case, title="said otherwise"))
     others = [
         replace(case, settings=(*case.settings, "loss=2%")),
         replace(case, fixed_s=case.fixed_s + 1),
         replace(case, steady_s=case.steady_s - 1),
         replace(case, sizes_bytes=case.sizes_bytes[:1]),
     ]
-    keys = {key, cache_key(case, "6.12"), *(cache_key(one, "6.18") for one in others)}
-    assert len(keys) == 6
+    keys = {key, key_of(case, kernel="6.12"), *map(key_of, others)}
+    keys.add(cache_key(case, grid(case, ["cubic"]), "6.18"))
+    assert len(keys) == 7
     assert all(one.startswith("lossier-") for one in keys)

@@ -48,6 +48,13 @@ def test_the_quick_matrix_has_a_table_of_the_same_shape() -> None:
     assert "nothing is known of the spread" in table(found)
 
 
+def test_a_kernel_without_bbr_is_told() -> None:
+    found = matrix()
+    assert "bbr" not in table(found)
+    found["about"]["algorithms"] = ["reno", "cubic"]
+    assert "did not offer bbr" in table(found)
+
+
 def test_what_spoiled_runs_and_what_failed_is_told() -> None:
     found = matrix()
     assert "short of time" not in table(found)
