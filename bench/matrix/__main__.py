@@ -197,13 +197,18 @@ def tell(
     text = table(matrix)
     (store.directory / "table.md").write_text(text)
     print(text)
+    draw_pictures(matrix, done, store.directory / "pictures")
+    print(f"in {store.directory}", file=sys.stderr)
+
+
+def draw_pictures(matrix: Record, done: Sequence[Record], directory: Path) -> None:
+    """Write the pictures, if what draws them is installed."""
     try:
-        from bench.matrix.pictures import draw  # noqa: PLC0415 - an extra may be missing
+        from bench.matrix.pictures import draw  # noqa: PLC0415 - it is an extra
     except ImportError as error:
         print(f"bench: no pictures: {error}", file=sys.stderr)
-        return
-    draw(matrix, done, store.directory / "pictures")
-    print(f"in {store.directory}", file=sys.stderr)
+    else:
+        draw(matrix, done, directory)
 
 
 if __name__ == "__main__":

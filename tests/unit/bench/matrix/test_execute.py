@@ -162,6 +162,7 @@ def test_anything_else_that_the_lab_takes_is_a_column(tmp_path: Path) -> None:
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "draw_pictures", lambda *_: None)
     return tmp_path
 
 
