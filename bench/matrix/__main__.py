@@ -32,7 +32,7 @@ from bench.matrix.plan import (
 from bench.matrix.report import report
 from bench.matrix.show import Show
 from bench.matrix.table import table
-from bench.matrix.tuners import other
+from bench.matrix.tuners import TUNERS, other
 from bpftune import __version__
 from bpftune.lab.errors import LabError, NotPermittedError, NotSupportedError
 
@@ -47,7 +47,10 @@ Record = dict[str, Any]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options, with ``size``, ``cases`` and ``tuners`` resolved."""
+    """Return the options, with ``size``, ``cases`` and ``tuners`` resolved.
+
+    The ``columns`` of the table are the same in each size.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=__doc__,
@@ -87,6 +90,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     except LabError as error:
         parser.error(str(error))
     options.tuners = [*tuners_of(options.size), *more]
+    options.columns = [*TUNERS, *more]
     return options
 
 
@@ -130,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         if done:
-            tell(store, about, options.cases, options.tuners, done, oracles)
+            tell(store, about, options.cases, options.columns, done, oracles)
     return sum("failed" in one for one in done)
 
 

@@ -63,7 +63,11 @@ def colours(titles: dict[str, str]) -> dict[str, str]:
 
 def gains(matrix: Record) -> Figure:
     """Return the bars: a group for each line of the table, a bar for each tuner."""
-    tuners = [one for one in matrix["tuners"] if one["name"] != NONE.name]
+    tuners = [
+        one
+        for one in matrix["tuners"]
+        if one["name"] != NONE.name and matrix["overall"][one["name"]]["cases"]
+    ]
     lines = [
         (case, measure)
         for case in matrix["cases"]

@@ -23,6 +23,7 @@ COUNTED = (
     "Counted is the end of each run, after what was to be learned; *learning included* "
     "counts from the beginning."
 )
+NOT_MEASURED = " What has a - was not measured."
 NO_BBR = (
     "The kernel did not offer bbr: nobody could choose it. See modprobe tcp_bbr, and "
     "measure again."
@@ -125,6 +126,8 @@ def notes(matrix: Record) -> str:
         pairs = f"the median of {repeats} pairs, the least and the most in brackets."
     machine = f"Linux {about['kernel']}, {about['cpus']} CPUs, {about['began']}"
     told = [PAIRED + pairs, COUNTED, f"{machine}, bpftune {about['version']}."]
+    if any(not one["cases"] for one in matrix["overall"].values()):
+        told[1] += NOT_MEASURED
     if "bbr" not in about["algorithms"]:
         told.append(NO_BBR)
     spoiled = [

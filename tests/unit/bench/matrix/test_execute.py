@@ -174,9 +174,14 @@ def test_the_matrix_is_written_printed_and_told_again(
     asked = ["--quick", "--case", "long-fat", "--tuner", "cmd:true"]
     assert command.main(asked) == 0
     table = capsys.readouterr().out
-    assert "| 300 Mbit/s x 200 ms | goodput | 120 Mbit/s | 1.00x | 1.00x |" in table
+    assert (
+        "| 300 Mbit/s x 200 ms | goodput | 120 Mbit/s | - | - | - | 1.00x | 1.00x |"
+        in table
+    )
     written = json.loads((results / "quick" / "matrix.json").read_text())
-    assert [one["name"] for one in written["tuners"]] == ["none", "bpftune", "other1"]
+    names = [one["name"] for one in written["tuners"]]
+    assert names == ["none", "esnet", "tuned", "oracle", "bpftune", "other1"]
+    assert set(written["cases"][0]["results"]) == {"none", "bpftune", "other1"}
     assert (results / "quick" / "table.md").read_text() in table
     count = len(runs)
     assert command.main([*asked, "--tell"]) == 0
