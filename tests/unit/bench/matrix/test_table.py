@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from bench.matrix.table import gain_words, level_words, table
 from bench.matrix.report import report
+from bench.matrix.table import gain_words, level_words, table
 from bench.matrix.tuners import TUNERS
 from tests.unit.bench.matrix.matrices import ABOUT, CHOSEN, finished, matrix
 
