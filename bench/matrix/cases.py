@@ -68,7 +68,7 @@ CASES = (
     ),
     Case(
         name="receiver-limited",
-        title="the same, limited by the receiver",
+        title="300 Mbit/s x 200 ms, limited by the receiver",
         scenario="receiver-short",
         settings=("rate=300mbit", "rtt=200ms", *OLD_KERNELS_OWN),
         seconds=75,
@@ -122,7 +122,7 @@ CASES = (
         seconds=120,
         fixed_s=40,
         steady_s=30,
-        measures=(GOODPUT, FOREIGN),
+        measures=(FOREIGN, GOODPUT),
         is_core=True,
     ),
     Case(

@@ -36,15 +36,24 @@ def test_the_least_that_comes_close_to_the_best_is_chosen() -> None:
     assert choose(BY_NAME["long-fat"], levels) == 2
 
 
-def test_what_others_pay_for_is_not_chosen() -> None:
+def test_what_is_paid_with_the_other_measures_is_not_chosen() -> None:
     case = BY_NAME["shared"]
     levels: list[dict[str, float | None]] = [
-        {"goodput": 50, "goodput of others": 50},
-        {"goodput": 80, "goodput of others": 20},
-        {"goodput": 54, "goodput of others": 46},
-        {"goodput": 90, "goodput of others": None},
+        {"goodput of others": 50, "goodput": 50},
+        {"goodput of others": 80, "goodput": 20},
+        {"goodput of others": 54, "goodput": 46},
+        {"goodput of others": 90, "goodput": None},
     ]
     assert choose(case, levels) == 2
+
+
+def test_to_take_from_others_is_no_gain() -> None:
+    case = BY_NAME["shared"]
+    levels: list[dict[str, float | None]] = [
+        {"goodput of others": 50, "goodput": 40},
+        {"goodput of others": 4, "goodput": 83},
+    ]
+    assert choose(case, levels) == 0
 
 
 def test_of_times_the_shortest_is_chosen() -> None:
