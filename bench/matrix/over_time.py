@@ -33,10 +33,13 @@ MARKED = {
 }
 CONTROLS = {"cubic": "#7f7f7f", "bbr": "#4c72b0", "reno": "#937860", "dctcp": "#8172b3"}
 SERIES = (
-    ("series_bits_per_s", 1e6, "goodput\nMbit/s"),
-    ("series_rtt_s", 1e-3, "round trip\nms"),
-    (LATENCY.series, 1e-3, "time to answer\nms"),
+    ("series_bits_per_s", "", 1e6, "goodput\nMbit/s"),
+    ("series_bits_per_s", "foreign", 1e6, "of others\nMbit/s"),
+    ("series_bits_per_s", "also", 1e6, "beside\nMbit/s"),
+    ("series_rtt_s", "", 1e-3, "round trip\nms"),
+    ("series_latency_s", "", 1e-3, "time to answer\nms"),
 )
+"""What has a panel: a series, whose it is, its unit and its label."""
 
 
 class Mark(NamedTuple):
@@ -69,7 +72,7 @@ def _words(kind: str, record: Record) -> str:
         size = (record.get("new") or [0])[-1] / MIB
         return f"{name} {size:g} MiB" if kind == "change" else f"{name} {said}"
     if "initial_window" in evidence:
-        return f"window {said} {evidence['initial_window']}"
+        return f"{said} window {evidence['initial_window']}"
     named = [word.strip(":,") for word in record["why"].split()]
     arm = next((word for word in named if word in CONTROLS), "")
     return f"back to {arm}" if kind == "ended" else f"{said} {arm}".strip()
@@ -84,19 +87,21 @@ def draw_run(
     """Return the picture of one repeat of *case*: its *runs* by tuner."""
     ours = runs[OURS.name]
     end_s = ours["parameters"]["seconds"]
+    is_about_time = case["measures"][0]["name"] == LATENCY.name
     series = [
         one
         for one in SERIES
-        if any(any(run[one[0]]) for run in runs.values())
-        and (one[0] != LATENCY.series or case["measures"][0]["name"] == LATENCY.name)
+        if any(_numbers(ours, one[0], one[1]))
+        and (one[0] != LATENCY.series or is_about_time)
     ]
     has_transfers = bool(_transfers(ours))
     heights = [2.0] * len(series) + [1.3] + [0.45] * has_transfers
     figure = Figure(figsize=(9, 1.5 + sum(heights)), layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    for axes, (name, unit, label) in zip(panels, series, strict=False):
+    for axes, (name, whose, unit, label) in zip(panels, series, strict=False):
         for tuner in (name for name in titles if name in runs):
-            _line(axes, runs[tuner][name], unit, tuner, titles, colours)
+            numbers = _numbers(runs[tuner], name, whose)
+            _line(axes, numbers, unit, tuner, titles, colours)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
     _limits(panels[len(series)], ours)
@@ -119,6 +124,13 @@ def draw_run(
         handles, labels, loc="outside lower left", ncols=len(labels), frameon=False
     )
     return figure
+
+
+def _numbers(run: Run, name: str, whose: str) -> Sequence[float | None]:
+    """Return a series of the measured traffic, or of other traffic by what it is."""
+    found: Record = run["beside"].get(whose, {}) if whose else run
+    numbers: Sequence[float | None] = found.get(name, ())
+    return numbers
 
 
 def _line(

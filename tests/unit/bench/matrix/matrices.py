@@ -60,7 +60,7 @@ def finished() -> list[dict[str, Any]]:
             planned.case,
             mbit=[1.0] * 5 + [rate] * (seconds - 5),
             rtt_ms=[5000 / rate] * seconds,
-            beside_mbit=[40] * seconds,
+            beside_mbit=[40] * seconds if planned.case.name == "shared" else (),
             tuner=planned.tuner.contender,
             records=RECORDS if ours else [],
             transfers=TRANSFERS if planned.case.name != "long-fat" else [],

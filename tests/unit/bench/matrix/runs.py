@@ -26,13 +26,14 @@ def made(
 ) -> dict[str, Any]:
     """Return a run of as many seconds as *mbit* has numbers."""
     told = {"series_bits_per_s": [one * MBIT for one in beside_mbit]}
+    scenario = case.at(case.seconds)
     run: dict[str, Any] = {
         "tuner": tuner,
-        "parameters": {**asdict(case.at(case.seconds)), "seconds": float(len(mbit))},
+        "parameters": {**asdict(scenario), "seconds": float(len(mbit))},
         "series_bits_per_s": [one * MBIT for one in mbit],
         "series_rtt_s": [None if one is None else one / 1e3 for one in rtt_ms],
         "series_latency_s": [one / 1e3 for one in answer_ms],
-        "beside": {"foreign": told, "also": told} if beside_mbit else {},
+        "beside": {"foreign" if scenario.foreign_flows else "also": told},
         "rtt_median_s": 0.02,
         "retransmitted_share": 0.0,
         "writes": {"net.ipv4.tcp_wmem": 0, "net.ipv4.tcp_rmem": 0},

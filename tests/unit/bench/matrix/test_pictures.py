@@ -65,7 +65,7 @@ def test_decisions_about_algorithms_and_windows_have_their_names() -> None:
         "tries bbr",
         "goes on with bbr",
         "back to cubic",
-        "window tries 20",
+        "tries window 20",
         "rmem kept",
     ]  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_transfers_and_answers_have_panels_where_they_are_the_subject() -> None:
         runs = by_case(finished())[case["name"]]
         same = {name: of_repeat[1] for name, of_repeat in runs.items()}
         panels[case["name"]] = len(draw_run(case, same, titles, colours(titles)).axes)
-    assert panels == {"long-fat": 3, "bufferbloat": 4, "shared": 4}
+    assert panels == {"long-fat": 3, "bufferbloat": 4, "shared": 5}
 
 
 def test_tuners_of_others_have_a_colour() -> None:
