@@ -99,10 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     runs = plan(options.cases, options.tuners, options.repeats, options.seed)
     minutes = duration_s(runs, searched(runs)) / 60
+    length = f"{len(runs)} runs, {minutes:.0f} minutes with the search by hand"
     if options.list:
         for one in runs:
             print(f"{one.case.name:22}{one.tuner.title:18}{one.seconds:5.0f} s")
-        print(f"{len(runs)} runs, {minutes:.0f} minutes with the search by hand")
+        print(length)
         return 0
     store = Store(options.out, RESULTS / "oracle")
     about = {
@@ -116,12 +117,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seed": options.seed,
     }
     oracles: dict[str, Record] = {}
-    if options.tell:
-        told = json.loads((options.out / "matrix.json").read_text())
+    written = options.out / "matrix.json"
+    if options.tell and written.exists():
+        told = json.loads(written.read_text())
         about = told["about"]
         oracles = {one["name"]: one["oracle"] for one in told["cases"] if one["oracle"]}
-    elif not options.resume:
-        store.forget()
+    if not options.tell:
+        print(length, file=sys.stderr)
+        if not options.resume:
+            store.forget()
     done: list[Record] = []
     try:
         with interruptible():

@@ -28,6 +28,7 @@ class Show:
             TextColumn("{task.percentage:3.0f}%"),
             TimeRemainingColumn(),
             console=console,
+            disable=not console.is_terminal,
         )
         self.task = self.progress.add_task("", total=total_s)
         self.ended_s = 0.0

@@ -192,6 +192,14 @@ def test_the_matrix_is_written_printed_and_told_again(
     assert len(runs) == 2 * count
 
 
+def test_nothing_is_told_where_nothing_was_run(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["--quick", "--tell"]) == 0
+    assert capsys.readouterr().out == ""
+    assert not (results / "quick" / "matrix.json").exists()
+
+
 def test_where_the_oracle_fails_the_others_are_measured(
     results: Path,
     runs: list[tuple[Scenario, str, int]],
