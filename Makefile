@@ -42,7 +42,7 @@ bench: build $(VENV)/benched
 	$(AS_ROOT) $(BIN)/python -m bench $(if $(FULL),--full,$(if $(QUICK),--quick)) \
 		$(if $(TUNER),--tuner '$(TUNER)') $(if $(RESUME),--resume)
 
-##@ overhead: measure what bpftune costs, in ten minutes
+##@ overhead: measure what bpftune costs, in twenty minutes
 overhead: build
 	$(AS_ROOT) $(BIN)/python -m bench.overhead
 	$(AS_ROOT) $(BIN)/python -m bench.congestion_cost
