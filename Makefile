@@ -37,9 +37,15 @@ check: build man
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q -m "not slow" $(wildcard tests/unit examples)
 
-##@ bench: measure what bpftune gains and costs, in about fifty minutes
-bench: build
-	$(AS_ROOT) $(BIN)/python -m bench
+##@ bench: measure what bpftune gains, in two hours (QUICK=1: ten minutes, FULL=1: a night)
+bench: build $(VENV)/benched
+	$(AS_ROOT) $(BIN)/python -m bench $(if $(FULL),--full,$(if $(QUICK),--quick)) \
+		$(if $(TUNER),--tuner '$(TUNER)') $(if $(RESUME),--resume)
+
+##@ overhead: measure what bpftune costs, in twenty minutes
+overhead: build
+	$(AS_ROOT) $(BIN)/python -m bench.overhead
+	$(AS_ROOT) $(BIN)/python -m bench.congestion_cost
 
 ##@ build: the command bpftune at .venv/bin/bpftune
 build: $(VENV)/installed
@@ -48,6 +54,10 @@ build: $(VENV)/installed
 $(VENV)/installed: pyproject.toml setup/install-dependencies | dependencies
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/benched: pyproject.toml | $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
 	@touch $@
 
 dependencies:
@@ -73,4 +83,4 @@ clean:
 help:
 	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
 
-.PHONY: run demo tests check bench build dependencies man completions clean help
+.PHONY: run demo tests check bench overhead build dependencies man completions clean help

@@ -1,4 +1,4 @@
-"""Sysctls of the whole machine, for a while."""
+"""Sysctls of the whole machine, for a while; and being told to end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP do what Ctrl-C does, so that all is cleaned up."""
+    caught = signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.signal(number, _stop) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def host_sysctl(
     values: Mapping[str, int], say: Callable[[str], None]
 ) -> Iterator[None]:
@@ -28,17 +40,15 @@ def host_sysctl(
     """
     files = {name: SYSCTLS / name.replace(".", "/") for name in values}
     found = {name: file.read_text().strip() for name, file in files.items()}
-    caught = signal.SIGTERM, signal.SIGHUP
-    before = {number: signal.signal(number, _stop) for number in caught}
-    try:
-        for name, value in values.items():
-            say(f"    {name} of the whole machine is {value} now, was {found[name]}")
-            files[name].write_text(str(value))
-        yield
-    finally:
-        for name, was in found.items():
-            files[name].write_text(was)
-        for name, was in found.items():
-            say(f"    {name} of the whole machine is {was} again")
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with interruptible():
+        try:
+            for name, value in values.items():
+                was = found[name]
+                say(f"    {name} of the whole machine is {value} now, was {was}")
+                files[name].write_text(str(value))
+            yield
+        finally:
+            for name, was in found.items():
+                files[name].write_text(was)
+            for name, was in found.items():
+                say(f"    {name} of the whole machine is {was} again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,7 +30,11 @@ def test_every_scenario_runs(scenario: Scenario) -> None:
     stalled = scenario.traffic == "stalled"
     assert (result.goodput_whole_bits_per_s == 0) == stalled
     assert len(result.per_flow_bits_per_s) == traffic(scenario).flows
-    beside = {"foreign": scenario.foreign_flows, "second": bool(scenario.second)}
+    beside = {
+        "foreign": scenario.foreign_flows,
+        "also": bool(scenario.also),
+        "second": bool(scenario.second),
+    }
     assert set(result.beside) == {what for what, is_there in beside.items() if is_there}
     ends = {one["tunable"]: one["end"] for one in result.values}
     assert ends == {WMEM: "sender", RMEM: "receiver"}
@@ -187,3 +192,20 @@ def test_two_tuners_are_compared(
     assert "ratio" in told
     assert lab_main(["run", "continent", "--set", "family=6", "--seconds", "2"]) == 0
     assert "goodput" in capsys.readouterr().out
+
+
+def test_requests_wait_beside_what_else_goes_over_the_path(tmp_path: Path) -> None:
+    case = override(find("requests-beside-bulk"), ["seconds=4"])
+    alone = run_scenario(replace(case, also=""))
+    file = tmp_path / "a.conf"
+    file.write_text("net.ipv4.tcp_congestion_control = bbr\n")
+    settings = ["also=traffic=transfers transfer=2MB"]
+    beside = run_scenario(override(case, settings), f"sysctl:{file}")
+    assert alone.latency_median_s is not None
+    assert beside.latency_median_s is not None
+    assert beside.latency_median_s > alone.latency_median_s
+    assert beside.beside["also"]["goodput_bits_per_s"] > 10e6
+    controls = {one["congestion_control"] for one in beside.beside["also"]["transfers"]}
+    assert controls == {"bbr"}
+    assert len(beside.series_rtt_s) >= 3
+    assert len(beside.series_latency_s) >= 3

@@ -100,4 +100,35 @@ CONGESTED = (
         seconds=2700.0,
         **LONG,
     ),
+    Scenario(
+        name="path-changes",
+        summary="100 Mbit/s and 40 ms become 160 ms, then lossy, then slow, and return",
+        turns=(
+            "60s rtt=160ms; 120s rtt=40ms loss=0.5%; 180s rate=20mbit loss=0%; "
+            "240s rate=100mbit"
+        ),
+        transfer_bytes=10 * MB,
+        seconds=300.0,
+        **LONG,
+    ),
+    Scenario(
+        name="short-objects",
+        summary="four users fetch 100 kB at a time over 100 Mbit/s and 40 ms",
+        flows=4,
+        transfer_bytes=100_000,
+        seconds=120.0,
+        **LONG,
+    ),
+    Scenario(
+        name="requests-beside-bulk",
+        summary="requests wait in the queue that transfers of 10 MB fill, of 8 BDP",
+        queue_bdp=8.0,
+        request_bytes=400,
+        response_bytes=4000,
+        think_s=0.02,
+        also="traffic=transfers transfer=10MB think=0s",
+        seconds=300.0,
+        **LONG
+        | {"traffic": "requests", "rate_bits_per_s": 50 * MBIT, "rtt_ns": 20 * MS},
+    ),
 )

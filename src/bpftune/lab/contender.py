@@ -27,6 +27,7 @@ START_S = 45.0
 """A busy machine takes its time to verify BPF programs."""
 
 STOP_S = 5.0
+CONTROL = "net.ipv4.tcp_congestion_control"
 KINDS = "none, self, sysctl:FILE or 'cmd:ANY COMMAND'"
 
 
@@ -81,10 +82,17 @@ class SysctlFile(Contender):
             self.values.append((name.replace("/", "."), value))
 
     def start(self, *hosts: Namespace) -> None:
-        """Write the values; a leading - ignores a failure, as in sysctl.d."""
+        """Write the values; a leading - ignores a failure, as in sysctl.d.
+
+        A congestion control that the host does not allow to everybody is given to
+        the namespaces all the same, as the host's own default would be.
+        """
         for host, (name, value) in product(hosts, self.values):
             try:
-                host.set_sysctl(name.lstrip("-"), value)
+                if name.lstrip("-") == CONTROL:
+                    host.set_congestion_control(value)
+                else:
+                    host.set_sysctl(name.lstrip("-"), value)
             except LabError:
                 if not name.startswith("-"):
                     raise

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bpftune.lab.contender import contender
+from bpftune.lab.measured import emulated, measured
 from bpftune.lab.network import Lab
 from bpftune.lab.topology import set_up
-from bpftune.lab.traffic import Bulk, Requests, Transfers
+from bpftune.lab.traffic import Bulk
 from bpftune.lab.triples import RMEM, WMEM, Watched, in_order
-from bpftune.lab.turns import second, traffic, turns
+from bpftune.lab.turns import also, second, traffic, turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from bpftune.lab.child import Record
     from bpftune.lab.contender import Contender
-    from bpftune.lab.link import EmulatedLink
     from bpftune.lab.scenario import Scenario
     from bpftune.lab.topology import Net
     from bpftune.lab.traffic import Flows
@@ -38,7 +37,9 @@ class Result:
     """What came of a run. Times in ``values`` are seconds since the traffic began.
 
     ``goodput_bits_per_s`` is the mean of the last 15 s (of the last half of a
-    shorter run), of all measured flows together. ``values`` are those met of the
+    shorter run), of all measured flows together. A series has a number for each
+    second; that of a round trip or a latency, medians both, None where nothing was
+    told. ``values`` are those met of the
     sender's ``net.ipv4.tcp_wmem`` and of the receiver's ``net.ipv4.tcp_rmem``, four
     looks a second, and ``writes`` counts the changes of each. ``requests_per_s`` and
     the latencies are those of transfers where these are the traffic, and
@@ -59,6 +60,8 @@ class Result:
     goodput_whole_bits_per_s: float
     per_flow_bits_per_s: list[float]
     series_bits_per_s: list[float]
+    series_rtt_s: list[float | None]
+    series_latency_s: list[float | None]
     retransmitted_share: float
     rtt_min_s: float | None
     rtt_median_s: float | None
@@ -109,7 +112,7 @@ def run_scenario(
     with what and why.
     """
     tested = contender(tuner, scenario.hurry)
-    due, measured = turns(scenario), traffic(scenario)
+    due, wanted = turns(scenario), traffic(scenario)
     with Lab(seed) as lab, ExitStack() as stack:
         net = set_up(lab, scenario)
         watched = [
@@ -123,7 +126,7 @@ def run_scenario(
         if not scenario.tuner_after_s:
             tested.start(net.sender, net.receiver)
         others = _others(lab, scenario, net)
-        flows = lab.traffic(net.link, measured, scenario.family)
+        flows = lab.traffic(net.link, wanted, scenario.family)
         content = None
         if net.content is not None:
             beside = Bulk(flows=scenario.content_flows)
@@ -152,12 +155,12 @@ def run_scenario(
         connections=flows.connections(),
         writes={one.name: len(one.values) - 1 for one in watched},
         content_bits_per_s=content.goodput_bits_per_s(steady_s) if content else None,
-        beside={what: _measured(other, steady_s) for what, other in others.items()},
+        beside={what: measured(other, steady_s) for what, other in others.items()},
         began_s=flows.started_s,
         tuner_cost=cost,
         records=tested.records,
-        **_measured(flows, steady_s),
-        **_emulator(net.paths),
+        **measured(flows, steady_s),
+        **emulated(net.paths),
     )
 
 
@@ -171,6 +174,9 @@ def _others(lab: Lab, scenario: Scenario, net: Net) -> dict[str, Flows]:
             congestion_control=FOREIGN_CONTROL,
         )
         others["foreign"] = lab.traffic(net.link, foreign, scenario.family)
+    more = also(scenario)
+    if more is not None:
+        others["also"] = lab.traffic(net.link, more, scenario.family)
     other = second(scenario)
     if other is not None and net.second is not None:
         others["second"] = lab.traffic(
@@ -204,84 +210,3 @@ class _Running:
                 self.progress(passed_s, self.flows.goodput_bits_per_s(last_s=1))
                 self.told_s = passed_s
             self.flows.wait_s(min(LOOK_S, end_s - now_s))
-
-
-def _measured(flows: Flows, steady_s: float) -> Record:
-    return {**_goodput(flows, steady_s), **_sender(flows, steady_s)}
-
-
-def _goodput(flows: Flows, steady_s: float) -> dict[str, Any]:
-    per_flow = flows.per_flow_bits_per_s(steady_s)
-    return {
-        "goodput_bits_per_s": sum(per_flow),
-        "goodput_whole_bits_per_s": flows.goodput_bits_per_s(),
-        "per_flow_bits_per_s": per_flow,
-        "series_bits_per_s": flows.series(),
-        "waited_s": flows.waited_s(),
-    }
-
-
-def _sender(flows: Flows, steady_s: float) -> dict[str, Any]:
-    """Return what the senders' reports say; times are medians of steady reports.
-
-    What was sent again is that of the transfers that ended, or of the connections
-    there are.
-    """
-    reports = flows.senders()
-    last = flows.latest()
-    begin_s = reports[-1]["t_s"] - steady_s if reports else 0.0
-    late = [report["flows"] for report in reports if report["t_s"] > begin_s]
-    steady = [flow for report in late for flow in report]
-    transfers = flows.transfers()
-    sent = sum(one["segments"] for one in transfers)
-    again = sum(one["retransmitted"] for one in transfers)
-    if not transfers:
-        sent = sum(flow["data_segments_out"] for flow in last)
-        again = sum(flow["retransmitted_segments"] for flow in last)
-    return {
-        "retransmitted_share": again / sent if sent else 0.0,
-        "rtt_min_s": min((f["min_rtt_us"] for f in last), default=0) / 1e6 or None,
-        "rtt_median_s": _median([flow["rtt_us"] / 1e6 for flow in steady]),
-        "transfers": transfers,
-        "destination": flows.destination,
-        **_completed(flows, steady, steady_s),
-    }
-
-
-def _completed(flows: Flows, steady: list[Record], steady_s: float) -> dict[str, Any]:
-    """Return how many requests or transfers there were, and how long they took."""
-    if isinstance(flows.traffic, Transfers):
-        taken_s = sorted(took_s for flow in steady for took_s in flow["latencies_s"])
-        count = len(taken_s)
-        median_s = _median(taken_s)
-        p99_s = taken_s[count * 99 // 100] if count else None
-    elif isinstance(flows.traffic, Requests):
-        asked = [flow for flow in steady if flow["completed"]]
-        count = sum(flow["completed"] for flow in asked)
-        median_s = _median([flow["latency_median_s"] for flow in asked])
-        p99_s = _median([flow["latency_p99_s"] for flow in asked])
-    else:
-        return dict.fromkeys(("requests_per_s", "latency_median_s", "latency_p99_s"))
-    return {
-        "requests_per_s": count / steady_s,
-        "latency_median_s": median_s,
-        "latency_p99_s": p99_s,
-    }
-
-
-def _median(numbers: list[float]) -> float | None:
-    return statistics.median(numbers) if numbers else None
-
-
-def _emulator(paths: Sequence[EmulatedLink]) -> dict[str, Any]:
-    """Return what the emulators say: of the first path, the times of the worst."""
-    told = [path.carried() for path in paths]
-    if not told or not all(told):
-        return {"dropped_share": None, "late_s": None, "emulator_busy": None}
-    there = told[0][0]
-    gone = there["dropped"] + there["lost"]
-    return {
-        "dropped_share": gone / max(1, there["offered"]),
-        "late_s": max(direction["late_s"] for pair in told for direction in pair),
-        "emulator_busy": max(one["cpu_s"] / max(0.1, one["wall_s"]) for one, _ in told),
-    }

@@ -49,7 +49,8 @@ class Scenario:
     bandwidth-delay products. *content_flows* more flows run beside, from the same
     sender to another destination over a path of 50 Mbit/s and 20 ms where
     nothing is short. *foreign_flows* more have the same to send over the same
-    path, and chose cubic themselves. With *second* a router leads to the receiver,
+    path, and chose cubic themselves. *also* is more traffic of the same sender over
+    the same path, with these settings. With *second* a router leads to the receiver,
     and to another destination over a path that differs in these settings; *turns* are
     settings that change meanwhile: see ``turns``. With *tuner_after_s* the tuner
     starts that long after the traffic. With *uid* the traffic is that user's, see
@@ -86,6 +87,7 @@ class Scenario:
     content_flows: int = 0
     foreign_flows: int = 0
     second: str = ""
+    also: str = ""
     turns: str = ""
     tuner_after_s: float = 0.0
     hurry: float = 1.0
@@ -178,6 +180,7 @@ PARAMETERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     "content": ("content_flows", parse_count, "flows to another destination"),
     "foreign": ("foreign_flows", parse_count, "flows beside that chose cubic"),
     "second": ("second", str, "another destination: 'loss=1% flows=4'"),
+    "also": ("also", str, "more over the same path: 'traffic=transfers flows=2'"),
     "turns": ("turns", str, "changes: '60s bdp=0.25 flows=4; 120s bdp=1 flows=1'"),
     "late": ("tuner_after_s", parse_seconds, "how much later the tuner starts"),
     "hurry": ("hurry", parse_factor, "how much shorter bpftune's blocks are"),

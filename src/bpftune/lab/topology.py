@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bpftune.lab.link import EmulatedLink, Way
+from bpftune.lab.traffic import Transfers
 from bpftune.lab.triples import RMEM, WMEM, set_triple
-from bpftune.lab.turns import second
+from bpftune.lab.turns import also, second, traffic
 
 if TYPE_CHECKING:
     from bpftune.lab.namespaces import Namespace
@@ -103,7 +104,7 @@ def set_limits(
     set_triple(sender, WMEM, *wmem)
     for namespace in receivers:
         set_triple(namespace, RMEM, *rmem)
-    if scenario.traffic in {"transfers", "downloads"}:
+    if any(isinstance(one, Transfers) for one in (traffic(scenario), also(scenario))):
         # Else the ports that ended transfers hold for a minute run out.
         for namespace in (sender, *receivers):
             namespace.set_sysctl("net.ipv4.tcp_tw_reuse", "1")

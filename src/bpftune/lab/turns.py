@@ -1,6 +1,6 @@
-"""What of a scenario differs at another destination, and after a while.
+"""What of a scenario differs at another destination, beside, and after a while.
 
-Both are settings as on the command line, of what a path is like and what goes over
+All are settings as on the command line, of what a path is like and what goes over
 it: ``loss=1% flows=4``, and ``600s bdp=0.25 flows=4; 1200s bdp=1 flows=1``. What a
 turn does not set stays as it was.
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATH = {"rate", "rtt", "queue", "bdp", "loss", "flows"}
 SECOND = PATH | {"traffic", "transfer", "think"}
+ALSO = {"traffic", "flows", "transfer", "think", "request", "response"}
 
 
 class Turn(NamedTuple):
@@ -65,6 +66,14 @@ def second(scenario: Scenario) -> Scenario | None:
     if scenario.rate_bits_per_s is None:
         raise ScenarioError("second: a veth pair has no router")
     return _set(replace(scenario, second="", turns=""), settings, SECOND)
+
+
+def also(scenario: Scenario) -> Traffic | None:
+    """Return what else goes over the path of *scenario*, None if nothing does."""
+    settings = scenario.also.split()
+    if not settings:
+        return None
+    return _set(replace(scenario, also="", turns=""), settings, ALSO).make_traffic()
 
 
 def shortened(scenario: Scenario, seconds: float) -> Scenario:

@@ -69,6 +69,19 @@ def test_a_sysctl_file_is_written_at_both_ends(
     ]
 
 
+def test_a_sysctl_file_may_choose_what_the_host_restricts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.conf"
+    file.write_text("net.ipv4.tcp_congestion_control = bbr\n")
+    chosen = []
+    monkeypatch.setattr(
+        Namespace, "set_congestion_control", lambda _, name: chosen.append(name)
+    )
+    contender(f"sysctl:{file}").start(Namespace("a"), Namespace("b"))
+    assert chosen == ["bbr", "bbr"]
+
+
 def test_records_are_kept_and_other_lines_explain() -> None:
     tuner = Bpftune()
     tuner.hear('{"record": "started"}')

@@ -7,8 +7,8 @@ import pytest
 from bpftune.lab.errors import LabError
 from bpftune.lab.scenario import Scenario, override
 from bpftune.lab.scenarios import SCENARIOS, find
-from bpftune.lab.traffic import Transfers
-from bpftune.lab.turns import second, shortened, traffic, turns
+from bpftune.lab.traffic import Requests, Transfers
+from bpftune.lab.turns import also, second, shortened, traffic, turns
 
 PATH = find("lossy-long")
 
@@ -72,10 +72,23 @@ def test_the_second_destination_differs_in_what_is_set() -> None:
         second(replace(PATH, second="cc=bbr"))
 
 
+def test_what_else_goes_over_the_path_differs_in_what_is_set() -> None:
+    more = also(replace(PATH, also="flows=2 transfer=1MB", turns="9s flows=4"))
+    assert isinstance(more, Transfers)
+    assert (more.flows, more.transfer_bytes, more.users) == (2, 1_000_000, ())
+    assert also(PATH) is None
+    case = find("requests-beside-bulk")
+    assert isinstance(traffic(case), Requests)
+    assert isinstance(also(case), Transfers)
+    with pytest.raises(LabError, match="only"):
+        also(replace(PATH, also="loss=1%"))
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
 def test_turns_are_within_the_time_of_their_scenario(scenario: Scenario) -> None:
     assert all(0 < turn.at_s < scenario.seconds for turn in turns(scenario))
     second(scenario)
+    also(scenario)
 
 
 def test_a_queue_is_given_in_bytes_or_by_what_the_path_holds() -> None:
