@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 
 from tests.system.daemon import WMEM
 from tests.system.paths import MBIT, MS, SMALL_TEXT
@@ -23,8 +24,11 @@ class Bout:
     It is over at *until_s* (monotonic).
     """
 
-    def __init__(self, seed: int) -> None:
-        """Begin; *seed* decides what is transferred, and how long."""
+    def __init__(self, seed: int, note: Callable[[Namespace], None]) -> None:
+        """Begin; *seed* decides what is transferred, and how long.
+
+        *note* hears of each namespace before there is any traffic.
+        """
         chance = random.Random(seed)
         traffic: Traffic = chance.choice(
             (Bulk(), Bulk(reconnect_s=4.0), Transfers(transfer_bytes=400_000))
@@ -34,6 +38,8 @@ class Bout:
             self.sender = self._lab.namespace("from")
             self.receiver = self._lab.namespace("to")
             self.sender.set_sysctl(WMEM, SMALL_TEXT)
+            for netns in self.namespaces:
+                note(netns)
             link = self._lab.emulated_link(
                 self.sender,
                 self.receiver,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.soak import measure
-from tests.soak.balance import Counted, Sent, unaccounted
+from tests.soak.balance import Counted, unaccounted
 from tests.soak.measure import Sample
 from tests.soak.repeats import Repeats, words
 from tests.soak.schedule import End, Life
@@ -37,7 +37,7 @@ class Lived:
     life: Life
     began_s: float
     samples: list[Sample] = field(default_factory=list)
-    sent: Sent = field(default_factory=Sent)
+    sent: int = 0
     counted: Counted | None = None
     records: int = 0
 
@@ -66,7 +66,7 @@ class Lives:
     def begin(self, life: Life) -> None:
         """Start a daemon; wait until it is ready, unless that is not of interest."""
         self._repeats.began_anew()
-        self.world.began_anew()
+        self.world.sent = 0
         self._heard = 0
         self.lived.append(Lived(life, time.monotonic()))
         daemon = Daemon(self.run_dir, {"PYTHONPATH": str(self._site)})
@@ -100,7 +100,8 @@ class Lives:
             if wrong := self._repeats.hear(record):
                 self._fail(wrong)
             if kind == "yielded" and netns is not None:
-                if wrong := self.world.wanted.yielded(netns, record["tunable"]):
+                wrong = self.world.wanted.yielded(netns, record["tunable"])
+                if wrong:
                     self._fail(wrong)
             if record in daemon.degraded():
                 self._fail(words(record))
@@ -150,7 +151,6 @@ class Lives:
 
     def _bounded(self, daemon: Daemon) -> None:
         """See that nothing is kept of what ended."""
-        self.world.hang_up()
         living = self.world.living()
         most_files = self._files_at_start + FILES_BESIDE + FILES_PER_NAMESPACE * living
         took = measure.sample(daemon.pid, self.run_dir)

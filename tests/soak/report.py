@@ -30,10 +30,10 @@ def counts(lived: list[Lived]) -> dict[str, int]:
         "ended early": sum(one.life.early for one in lived),
         "ended abruptly": sum(one.life.abrupt for one in lived),
         "lives that were settled": len(settled),
-        "events sent in those": sum(one.sent.total for one in settled),
+        "events sent in those": sum(one.sent for one in settled),
         "events handled": sum(one.handled for one in counted),
         "events counted as lost": sum(one.lost for one in counted),
-        "events received too late": sum(one.received - one.handled for one in counted),
+        "events of namespaces gone": sum(one.dropped for one in counted),
         "records": sum(one.records for one in lived),
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
+from tests.soak.acts import Acts
 from tests.soak.judge import Judgement, judge
 from tests.soak.lives import Lived, Lives
 from tests.soak.outside import differences, host_sysctls
@@ -75,11 +76,12 @@ class Soak:
             world = stack.enter_context(World(run_dir, self.fail))
             lives = Lives(world, run_dir, site, self.fail)
             self.result.lived, self.result.kinds = lives.lived, lives.kinds
-            self.result.done = world.done
+            acts = Acts(world)
+            self.result.done = acts.done
             self._began_s = time.monotonic()
             try:
                 for life in self.plan.lives:
-                    self._live(life, lives, world)
+                    self._live(life, lives, acts, world)
             finally:
                 lives.end()
             lives.roll_back()
@@ -104,10 +106,11 @@ class Soak:
         """Seconds since the beginning."""
         return time.monotonic() - self._began_s
 
-    def _live(self, life: Life, lives: Lives, world: World) -> None:
+    def _live(self, life: Life, lives: Lives, acts: Acts, world: World) -> None:
         if self.now_s > life.until_s and not life.calm:
             return  # what came before took too long
         lives.begin(life)
+        acts.admin.begins_anew()
         look_s = LOOK_S
         if life.calm:
             look_s = min(LOOK_S, life.seconds / LEAST_LOOKS)
@@ -116,7 +119,7 @@ class Soak:
             if world.bout is not None and time.monotonic() > world.bout.until_s:
                 world.end_bout()
             while self._acts and self._acts[-1].at_s <= now_s:
-                self._act(self._acts.pop(), world)
+                self._act(self._acts.pop(), acts)
             lives.hear()
             if now_s >= next_look_s:
                 lives.look()
@@ -125,16 +128,17 @@ class Soak:
             due_s = [next_look_s, life.until_s]
             due_s += [self._acts[-1].at_s] if self._acts else []
             Event().wait(max(0.0, min(due_s) - self.now_s))
+        acts.clients.hang_up()
         lives.end()
         if life.roll_back:
             world.renew_all()
 
-    def _act(self, act: Act, world: World) -> None:
+    def _act(self, act: Act, acts: Acts) -> None:
         if self.now_s - act.at_s > LATE_S:
             self.result.late += 1
             return
         try:
-            world.do(act)
+            acts.do(act)
         except (AssertionError, OSError) as error:
             self.fail(f"{act.kind}: {type(error).__name__}: {error}")
 

@@ -76,8 +76,8 @@ class Kind(StrEnum):
 PER_MINUTE = {
     Kind.CONNECT: 12.0,
     Kind.CHURN: 4.0,
-    Kind.POKE: 20.0,
-    Kind.STALL: 1.0,
+    Kind.POKE: 8.0,
+    Kind.STALL: 2.0,
     Kind.BOUT: 1.0,
     Kind.RENEW: 1.5,
     Kind.SET: 3.0,

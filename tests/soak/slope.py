@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 Point = tuple[float, float]
 """Seconds, and what was measured then."""
@@ -23,6 +24,7 @@ LEAST_WORTH = 3.0
 """Independent floors without which nothing is known."""
 
 MOST_CORRELATED = 0.95
+LEAST_ERROR = 1e-9
 
 
 class Verdict(StrEnum):
@@ -104,19 +106,14 @@ def slope(points: Sequence[Point], grain: float = 0.0) -> Slope:
 def pooled(slopes: Iterable[Slope]) -> Slope:
     """Return what several segments say together: each counts by its precision."""
     known = [one for one in slopes if math.isfinite(one.error)]
-    if any(not one.error for one in known):
-        known = [one for one in known if not one.error]
-        weights = [1.0] * len(known)
-    else:
-        weights = [one.error**-2 for one in known]
     if not known:
         return Slope()
+    weights = [max(one.error, LEAST_ERROR) ** -2 for one in known]
     total = sum(weights)
     mean = sum(
         one.per_minute * weight for one, weight in zip(known, weights, strict=True)
     )
-    error = 0.0 if not known[0].error else total**-0.5
-    return Slope(mean / total, error, sum(one.floors for one in known))
+    return Slope(mean / total, total**-0.5, sum(one.floors for one in known))
 
 
 def _worth(rest: Sequence[float]) -> float:
@@ -124,9 +121,10 @@ def _worth(rest: Sequence[float]) -> float:
     power = sum(one * one for one in rest)
     if not power:
         return float(len(rest))
-    alike = sum(one * next_ for one, next_ in zip(rest, rest[1:], strict=False)) / power
-    # Of a short series with a line taken out, it comes out too small by about 4 / n.
-    alike = max(0.0, min(MOST_CORRELATED, alike + 4 / len(rest)))
+    alike = sum(one * after for one, after in pairwise(rest)) / power
+    # Of n residuals of a line it comes out too small, by about (2 + 4 * alike) / n.
+    few = min(0.4, 2 / len(rest))
+    alike = max(0.0, min(MOST_CORRELATED, (alike + few) / (1 - 2 * few)))
     return len(rest) * (1 - alike) / (1 + alike)
 
 

@@ -75,11 +75,10 @@ class Counter(Tuner):
         if facts.now_s < self.refused_s.get(cookie, -REFUSED_S) + REFUSED_S:
             return []
         step = self.steps[cookie] = self.steps.get(cookie, 0) + 1
-        return [
-            request_for(tunable, step + number, facts)
-            for number, tunable in enumerate(self.tunables)
-            if tunable in facts.values and tunable not in facts.yielded
-        ]
+        tunable = self.tunables[step % len(self.tunables)]
+        if tunable not in facts.values or tunable in facts.yielded:
+            return []
+        return [request_for(tunable, step // len(self.tunables), facts)]
 
     def count(self, event: Poke) -> None:
         self.handled += 1
