@@ -1,6 +1,7 @@
 # make run and make tests are all that is needed; "make help" lists the rest.
 
 PYTHON ?= python3
+HOURS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -36,6 +37,11 @@ check: build man
 	$(BIN)/ruff format --check --quiet $(CHECKED)
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q -m "not slow" $(wildcard tests/unit examples)
+
+##@ soak: the daemon for HOURS=1 in a world that gives it no peace; fractions allowed
+soak: build
+	$(AS_ROOT) $(BIN)/python -m tests.soak --hours $(HOURS) \
+		$(if $(SEED),--seed $(SEED)) --out build/soak.json
 
 ##@ bench: measure what bpftune gains and costs, in about fifty minutes
 bench: build
@@ -73,4 +79,4 @@ clean:
 help:
 	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
 
-.PHONY: run demo tests check bench build dependencies man completions clean help
+.PHONY: run demo tests check soak bench build dependencies man completions clean help

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tests.soak import report
 from tests.soak.run import Result, Soak
+
+from bpftune.lab.errors import LabError
 
 SAY_EVERY_S = 60.0
 
@@ -29,6 +32,7 @@ class Shown:
         """Begin at nothing."""
         self._console = console
         self._said_s = 0.0
+        self._told = 0
         self.progress = Progress(
             BarColumn(),
             TimeRemainingColumn(),
@@ -43,6 +47,9 @@ class Shown:
         samples = [one for life in result.lived for one in life.samples]
         rss = f"{samples[-1].rss_kib:.0f} KiB" if samples else "?"
         text = f"life {len(result.lived)}, RSS {rss}, wrong: {len(result.failures)}"
+        for why in list(result.failures)[self._told :]:
+            self._told += 1
+            self._console.print(f"{now_s:.0f} s: {why}", markup=False, highlight=False)
         self.progress.update(self._task, completed=now_s, description=text)
         if not self._console.is_terminal and now_s >= self._said_s + SAY_EVERY_S:
             self._said_s = now_s
@@ -60,8 +67,14 @@ def main(argv: list[str] | None = None) -> int:
     seconds = options.hours * 3600
     console.print(f"{seconds / 60:g} minutes, seed {options.seed}")
     shown = Shown(console, seconds)
-    with shown.progress:
-        result = Soak(options.seed, seconds, shown.tell).run()
+    # As Ctrl-C: what was made is removed, and what is known is told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with shown.progress:
+            result = Soak(options.seed, seconds, shown.tell).run()
+    except LabError as error:
+        console.print(f"cannot soak: {error}", markup=False)
+        return 1
     report.show(result, console)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -106,6 +106,11 @@ class Lives:
             if record in daemon.degraded():
                 self._fail(words(record))
 
+    def latest(self, count: int = 20) -> list[str]:
+        """Return the latest records, in words."""
+        records = self._daemon.records[-count:] if self._daemon else []
+        return [f"{one['time']} {words(one)}" for one in records]
+
     def look(self) -> None:
         """Measure the daemon, and see that what is the admin's is untouched."""
         daemon = self.world.daemon

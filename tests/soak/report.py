@@ -62,8 +62,9 @@ def show(result: Result, console: Console) -> None:
     table.add_row("records by kind", kinds)
     table.add_row("seed", str(result.seed))
     console.print(table)
-    for why, times in result.failures.items():
-        console.print(f"FAILED ({times}x): {why}", markup=False, highlight=False)
+    for why, failure in result.failures.items():
+        when = f"at {failure.first_s:.0f} s, {failure.times} times"
+        console.print(f"FAILED {when}: {why}", markup=False, highlight=False)
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def as_json(result: Result) -> dict[str, Any]:
         "kernel": os.uname().release,
         "seed": result.seed,
         "seconds": result.seconds,
-        "failures": dict(result.failures),
+        "failures": {why: asdict(one) for why, one in result.failures.items()},
         "slopes": [
             {
                 "quantity": one.quantity.name,

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Event
 
 from tests.soak.acts import Acts
+from tests.soak.counted import HEADER
 from tests.soak.judge import Judgement, judge
 from tests.soak.lives import Lived, Lives
 from tests.soak.outside import differences, host_sysctls
@@ -32,6 +33,15 @@ MOST_FAILURES = 200
 
 
 @dataclass
+class Failure:
+    """Something wrong: when it was first, how often, what was said just before."""
+
+    first_s: float
+    times: int = 0
+    heard: tuple[str, ...] = ()
+
+
+@dataclass
 class Result:
     """What came of a soak of *seconds*, as *seed* had it."""
 
@@ -39,7 +49,7 @@ class Result:
     seconds: float
     lived: list[Lived] = field(default_factory=list)
     judgements: list[Judgement] = field(default_factory=list)
-    failures: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, Failure] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     late: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -58,13 +68,17 @@ class Soak:
         self.plan: Plan = plan(seed, seconds)
         self._tell = tell
         self._acts = list(reversed(self.plan.acts))
-        self._began_s = 0.0
+        self._began_s = time.monotonic()
+        self._lives: Lives | None = None
 
     def fail(self, why: str) -> None:
         """Note what is wrong; the soak goes on."""
         failures = self.result.failures
-        if why in failures or len(failures) < MOST_FAILURES:
-            failures[why] += 1
+        if why not in failures and len(failures) < MOST_FAILURES:
+            heard = self._lives.latest() if self._lives is not None else ()
+            failures[why] = Failure(self.now_s, heard=tuple(heard))
+        if why in failures:
+            failures[why].times += 1
 
     def run(self) -> Result:
         """Run until the time is over; what was made is gone then."""
@@ -72,9 +86,9 @@ class Soak:
         with ExitStack() as stack:
             made = stack.enter_context(tempfile.TemporaryDirectory(prefix="bpftune-"))
             run_dir = Path(made)
-            site = stack.enter_context(installed(COUNTED))
+            site = stack.enter_context(installed(COUNTED, HEADER))
             world = stack.enter_context(World(run_dir, self.fail))
-            lives = Lives(world, run_dir, site, self.fail)
+            lives = self._lives = Lives(world, run_dir, site, self.fail)
             self.result.lived, self.result.kinds = lives.lived, lives.kinds
             acts = Acts(world)
             self.result.done = acts.done
@@ -82,6 +96,8 @@ class Soak:
             try:
                 for life in self.plan.lives:
                     self._live(life, lives, acts, world)
+            except KeyboardInterrupt:
+                self.fail("it was interrupted")
             finally:
                 lives.end()
             lives.roll_back()

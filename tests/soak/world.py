@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.soak.bout import Bout
-from tests.soak.counted import EVENTS_PER_READ, SOURCE, WARD
+from tests.soak.counted import EVENTS_PER_READ, READER, SOURCE, WARD
 from tests.soak.network import Server
 from tests.soak.wanted import Place, Wanted
 from tests.system import churn
@@ -127,6 +127,7 @@ class World:
     @staticmethod
     def _read(inside: Callable[[Callable[[], None]], None], reads: int) -> None:
         def read() -> None:
+            Path("/proc/thread-self/comm").write_text(READER)
             with open("/proc/sys/" + SOURCE.replace(".", "/"), "rb", 0) as file:  # noqa: PTH123
                 for _ in range(reads):
                     os.pread(file.fileno(), 64, 0)
