@@ -12,10 +12,10 @@ from pathlib import Path
 from threading import Event
 
 from tests.soak.acts import Acts
-from tests.soak.counted import HEADER
 from tests.soak.judge import Judgement, judge
 from tests.soak.lives import Lived, Lives
 from tests.soak.outside import differences, host_sysctls
+from tests.soak.reader import HEADER
 from tests.soak.schedule import Act, Life, Plan, plan
 from tests.soak.world import World
 from tests.system.daemon import wait_until

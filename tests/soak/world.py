@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.soak.bout import Bout
-from tests.soak.counted import EVENTS_PER_READ, READER, SOURCE, WARD
+from tests.soak.counted import EVENTS_PER_READ, SOURCE, WARD
 from tests.soak.network import Server
+from tests.soak.reader import READER
 from tests.soak.wanted import Place, Wanted
 from tests.system import churn
 from tests.system.daemon import WMEM, Daemon

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,11 +21,7 @@ from bpftune.model import (
 from bpftune.tuners import beside
 
 SOURCE = "net.ipv4.tcp_stdurg"
-"""When a task named ``READER`` reads it in a namespace, events are sent from there."""
-
-READER = f"soak{secrets.token_hex(4)}"
-HEADER = {"reader.bpf.h": f'#define READER "{READER}"\n'}
-"""What belongs beside the source of the BPF program, for the soak of this process."""
+"""When the soak's reader reads it in a namespace, events are sent from there."""
 
 EVENTS_PER_READ = 20
 ABOUT = "192.0.2.0/24"
