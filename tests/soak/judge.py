@@ -14,9 +14,12 @@ WARM_UP_S = 300.0
 WARM_UP_SHARE = 1 / 3
 """Of one that is shorter than three times that."""
 
-BLOCK_S = 60.0
+BLOCK_S, LEAST_BLOCK_S = 60.0, 20.0
 LEAST_BLOCKS = 6
-"""Memory is given back each minute; a short life has shorter blocks."""
+"""Memory is given back each minute; a short life has shorter blocks.
+
+Of one that has too few of them, nothing is known: what ended is forgotten in seconds.
+"""
 
 DECISIVE_S = 1200.0
 """So long a soak has to decide; a shorter one may leave it open."""
@@ -78,10 +81,12 @@ def warm(samples: Sequence[Sample]) -> list[Sample]:
 def segment(samples: Sequence[Sample], quantity: Quantity) -> Slope:
     """Return the slope of one calm life, without its warm-up."""
     points = [(one.at_s, quantity.of(one)) for one in warm(samples)]
-    if len(points) < LEAST_BLOCKS:
-        return Slope()
-    block_s = min(BLOCK_S, (points[-1][0] - points[0][0]) / LEAST_BLOCKS)
-    return slope(floors(points, block_s), quantity.grain)
+    seconds = points[-1][0] - points[0][0] if points else 0.0
+    block_s = max(LEAST_BLOCK_S, min(BLOCK_S, seconds / LEAST_BLOCKS))
+    least = floors(points, block_s)
+    if len(least) < LEAST_BLOCKS:
+        return Slope(floors=len(least))
+    return slope(least, quantity.grain)
 
 
 def judge(segments: Iterable[Sequence[Sample]]) -> list[Judgement]:

@@ -65,6 +65,11 @@ def test_a_short_soak_may_leave_it_open_and_a_long_one_may_not() -> None:
     assert "not shown" in (rss.wrong(DECISIVE_S) or "")
 
 
+def test_of_a_life_of_seconds_nothing_is_said() -> None:
+    seconds = judge([life(60, lambda minute: 20_000 + 9000 * minute)])
+    assert {one.verdict for one in seconds} == {Verdict.UNDECIDED}
+
+
 def test_without_samples_nothing_is_known() -> None:
     assert set(verdicts().values()) == {Verdict.UNDECIDED}
     assert set(verdicts([]).values()) == {Verdict.UNDECIDED}
