@@ -6,13 +6,12 @@ import errno
 import random
 from pathlib import Path
 
-from tests.soak.measure import asked
+from tests.soak.measure import PATIENCE_S, asked
 from tests.soak.world import NAMES, RMEM, WORD, World
 from tests.system.daemon import WMEM, Told, name_in
 
 from bpftune.lab.namespaces import Namespace
 
-NOTICED_S = 20.0
 UNTOUCHED = (WMEM, RMEM)
 """What nothing in a ward makes the daemon change: there is no traffic."""
 
@@ -70,7 +69,7 @@ class Admin:
             return about == ("yielded", name, ward.name)
 
         try:
-            daemon.wait_for(says, NOTICED_S, after)
+            daemon.wait_for(says, PATIENCE_S, after)
         except AssertionError:
             world.fail(f"{name} was set in {ward.name}, and the daemon says nothing")
 

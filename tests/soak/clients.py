@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.soak.measure import PATIENCE_S
 from tests.system.daemon import WMEM
 from tests.system.talk import call, connect
 
@@ -37,13 +38,13 @@ class Clients:
     def ask(self, chance: random.Random) -> None:
         """Ask something that everybody may ask."""
         method, parameters = chance.choice(QUESTIONS)
-        reply = call(self._socket, method, **parameters)
+        reply = call(self._socket, method, PATIENCE_S, **parameters)
         if reply.get("error", NO_SUCH) != NO_SUCH:
             self._fail(f"{method} {parameters}: {reply}")
 
     def be_rude(self, chance: random.Random) -> None:
         """Connect, say nonsense or nothing, and stay for a while."""
-        connection = connect(self._socket)
+        connection = connect(self._socket, PATIENCE_S)
         self._open.append(connection)
         connection.sendall(chance.choice(NONSENSE))
         if len(self._open) > MOST_OPEN:

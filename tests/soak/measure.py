@@ -14,6 +14,9 @@ from tests.soak.counted import ABOUT
 from tests.system.talk import Reply, call
 from tests.unit import openmetrics
 
+PATIENCE_S = 60.0
+"""So long an answer may take; on a machine that has too much to do, it does."""
+
 PAGE_KIB = os.sysconf("SC_PAGESIZE") / 1024
 """Memory is counted in pages."""
 
@@ -69,7 +72,7 @@ class Numbers:
 
 def asked(run_dir: Path, method: str, **parameters: object) -> Reply:
     """Return what the daemon answers. Raises OSError, and AssertionError on errors."""
-    reply = call(run_dir / "control", method, **parameters)
+    reply = call(run_dir / "control", method, PATIENCE_S, **parameters)
     assert "error" not in reply, f"{method} {parameters}: {reply}"
     found: Reply = reply["parameters"]
     return found
