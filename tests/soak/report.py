@@ -56,6 +56,7 @@ def show(result: Result, console: Console) -> None:
     for name, number in counts(result.lived).items():
         table.add_row(name, str(number))
     table.add_row("rollbacks", str(result.rolled_back))
+    table.add_row("writes overlooked at first", str(result.overlooked))
     acts = ", ".join(f"{kind} {count}" for kind, count in result.done.items())
     table.add_row("acts", f"{acts}; too late: {result.late}")
     kinds = ", ".join(f"{kind} {count}" for kind, count in result.kinds.items())
@@ -88,6 +89,7 @@ def as_json(result: Result) -> dict[str, Any]:
         ],
         **counts(result.lived),
         "rollbacks": result.rolled_back,
+        "writes overlooked at first": result.overlooked,
         "acts": dict(result.done),
         "acts too late": result.late,
         "records by kind": dict(result.kinds),

@@ -54,6 +54,7 @@ class Result:
     late: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     rolled_back: int = 0
+    overlooked: int = 0
 
 
 Tell = Callable[[float, Result], None]
@@ -102,6 +103,7 @@ class Soak:
                 lives.end()
             lives.roll_back()
             self.result.rolled_back = lives.rolled_back
+            self.result.overlooked = acts.admin.overlooked
         if not wait_until(lambda: not differences(host, host_sysctls()), 10, 1.0):
             for text in differences(host, host_sysctls()):
                 self.fail(text)

@@ -145,12 +145,14 @@ class World:
             self.daemon.send(signal.SIGCONT)
 
     def churn(self) -> None:
-        """Let namespaces come, be met, cause events and go."""
+        """Let namespaces come, be met, cause events and go; others have no name."""
         names = range(self._churned, self._churned + AT_ONCE)
         self._churned += AT_ONCE
+        same = churn.SYSCTL.read_text()
+        churn.pass_by(AT_ONCE, same)
         try:
             churn.make(names)
-            churn.set_in(names[:-1], churn.SYSCTL.read_text())
+            churn.set_in(names[:-1], same)
             churn.set_in(names[-1:], f"4096 16384 {100_000 + names[0]}")
             if self.daemon is not None:
                 last = Namespace("churn")

@@ -45,6 +45,19 @@ def make(names: range) -> None:
     in_thread(live)
 
 
+def pass_by(count: int, text: str) -> None:
+    """Let nameless namespaces come, one after the other, that write and go."""
+
+    def live() -> None:
+        for _ in range(count):
+            check(LIBC.unshare(CLONE_NEWNET))
+            SYSCTL.write_text(text)
+            with socket.socket() as one:
+                one.connect_ex(("127.0.0.1", 9))
+
+    in_thread(live)
+
+
 def set_in(names: range, text: str) -> None:
     """Write *text* to a tunable inside each."""
 
