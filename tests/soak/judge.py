@@ -21,7 +21,7 @@ LEAST_BLOCKS = 6
 Of one that has too few of them, nothing is known: what ended is forgotten in seconds.
 """
 
-DECISIVE_S = 1200.0
+DECISIVE_S = 3600.0
 """So long a soak has to decide; a shorter one may leave it open."""
 
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-ROUND_S = 1500.0
-LEAST_ROUNDS = 2
+ROUND_S = 3600.0
 CALM_SHARE = 0.75
 ROUGH_LIFE_S = (1.0, 15.0)
 LEAST_LIFE_S = 0.5
@@ -142,7 +141,7 @@ def plan(seed: int, seconds: float) -> Plan:
 def lives(seed: int, seconds: float) -> Iterator[Life]:
     """Yield the lives of the daemon in *seconds*, without a gap."""
     chance = random.Random(seed)
-    rounds = max(LEAST_ROUNDS, round(seconds / ROUND_S))
+    rounds = max(1, round(seconds / ROUND_S))
     round_s = seconds / rounds
     for number in range(rounds):
         begin_s = number * round_s

@@ -23,7 +23,7 @@ Point = tuple[float, float]
 """Seconds, and what was measured then."""
 
 LEAST_WORTH = 3.0
-"""Independent floors without which nothing is known."""
+"""Independent floors that there are at least: a line through them, and one beside."""
 
 MOST_CORRELATED = 0.95
 LEAST_ERROR = 1e-9
@@ -96,9 +96,7 @@ def slope(points: Sequence[Point], grain: float = 0.0) -> Slope:
         return Slope(floors=count)
     per_s = sum((at_s - middle_s) * (value - mean) for at_s, value in points) / spread
     rest = [value - mean - per_s * (at_s - middle_s) for at_s, value in points]
-    worth = _worth(rest)
-    if worth < LEAST_WORTH:
-        return Slope(per_s * 60, floors=count)
+    worth = max(LEAST_WORTH, _worth(rest))
     # Two of the independent ones went into the line.
     variance = sum(one * one for one in rest) / count * worth / (worth - 2)
     variance = max(variance, grain**2 / 12) * count / worth

@@ -24,7 +24,7 @@ def test_lives_follow_each_other_to_the_end(seed: int, seconds: float) -> None:
 def test_most_of_the_time_is_calm(seed: int, seconds: float) -> None:
     found = list(lives(seed, seconds))
     calm = [life for life in found if life.calm]
-    assert len(calm) >= 2
+    assert calm
     assert sum(life.seconds for life in calm) == pytest.approx(CALM_SHARE * seconds)
     assert not any(life.early or life.abrupt for life in calm)
     assert not found[-1].calm
