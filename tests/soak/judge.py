@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tests.soak.measure import PAGE_KIB, Sample
 from tests.soak.slope import Slope, Verdict, floors, pooled, slope
 
-WARM_UP_S = 300.0
-"""Of a calm life: bounded tables fill, and Python gets its memory."""
+WARM_UP_S = 600.0
+"""Of a calm life: bounded tables fill, and modules come when they are needed first."""
 
 WARM_UP_SHARE = 1 / 3
 """Of one that is shorter than three times that."""

@@ -36,17 +36,17 @@ def verdicts(*lives: list[Sample]) -> dict[str, Verdict]:
 
 
 def test_what_stays_is_flat_though_it_goes_up_within_each_minute() -> None:
-    assert set(verdicts(life(1800, lambda _: 20_000)).values()) == {Verdict.FLAT}
+    assert set(verdicts(life(2700, lambda _: 20_000)).values()) == {Verdict.FLAT}
 
 
 def test_the_warm_up_does_not_count() -> None:
-    samples = life(1800, lambda minute: 20_000 + 300 * min(minute, 4))
+    samples = life(2700, lambda minute: 20_000 + 300 * min(minute, 4))
     assert verdicts(samples)["RSS"] is Verdict.FLAT
     assert warm(samples)[0].at_s == 1000 + WARM_UP_S
 
 
 def test_a_leak_is_found_however_small_a_part_of_the_memory_it_is() -> None:
-    found = judge([life(1800, lambda minute: 20_000 + 4 * minute)])
+    found = judge([life(2700, lambda minute: 20_000 + 4 * minute)])
     rss = found[0]
     assert rss.verdict is Verdict.GROWS
     assert rss.slope.per_minute == pytest.approx(4, abs=1)
@@ -54,7 +54,7 @@ def test_a_leak_is_found_however_small_a_part_of_the_memory_it_is() -> None:
 
 
 def test_two_lives_begin_anew() -> None:
-    one, other = life(1800, lambda _: 20_000), life(1800, lambda _: 24_000)
+    one, other = life(2700, lambda _: 20_000), life(2700, lambda _: 24_000)
     assert verdicts(one, other)["RSS"] is Verdict.FLAT
 
 
