@@ -7,8 +7,8 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,11 +86,6 @@ class Lives:
         self.world.daemon = daemon
         self._files_at_start = daemon.open_files()
 
-    @property
-    def alive(self) -> bool:
-        """Whether there is a daemon that was ready and did not end."""
-        return self.world.daemon is not None
-
     def hear(self) -> None:
         """Take in what the daemon said since it was heard last."""
         daemon = self._daemon
@@ -116,6 +111,14 @@ class Lives:
         records = self._daemon.records[-count:] if self._daemon else []
         return [f"{one['time']} {words(one)}" for one in records]
 
+    @contextmanager
+    def _going_on(self, what: str) -> Iterator[None]:
+        """Note that *what* could not be done, and go on."""
+        try:
+            yield
+        except (AssertionError, OSError) as error:
+            self._fail(f"{what}: {type(error).__name__}: {error}")
+
     def look(self) -> None:
         """Measure the daemon, and see that what is the admin's is untouched."""
         daemon = self.world.daemon
@@ -126,10 +129,11 @@ class Lives:
             self._fail(f"the daemon ended by itself: {daemon.heard()[-2000:]}")
             self.world.daemon = None
             return
-        took = measure.sample(daemon.pid, self.run_dir)
-        self.lived[-1].samples.append(took)
-        if took.journal_bytes > JOURNAL_BYTES:
-            self._fail("the journal is not written anew")
+        with self._going_on("a look"):
+            took = measure.sample(daemon.pid, self.run_dir)
+            self.lived[-1].samples.append(took)
+            if took.journal_bytes > JOURNAL_BYTES:
+                self._fail("the journal is not written anew")
         wrong = self.world.wanted.wrong(self.world.values(), only_held=True)
         for text in wrong:
             self._fail(f"the admin's: {text}")
@@ -193,7 +197,8 @@ class Lives:
             return
         if not life.abrupt:
             self.world.end_bout()
-            self.settle()
+            with self._going_on("the last look"):
+                self.settle()
         objects = {}
         with suppress(OSError):
             objects = daemon.bpf()
@@ -201,7 +206,8 @@ class Lives:
         try:
             daemon.stop(SIGNALS[life.end], PATIENCE_S)
         except Exception as error:  # noqa: BLE001 - whatever it is, the soak goes on
-            self._fail(f"the daemon does not end at {life.end}: {error}")
+            where = whereabouts(daemon.pid)
+            self._fail(f"the daemon does not end at {life.end}: {error}\n{where}")
         daemon.end()
         self.hear()
         self._daemon = None
@@ -237,6 +243,15 @@ class Lives:
                 self.world.wanted.rolled_back(step.netns.name, step.tunable.name)
         for text in self.world.wanted.wrong(self.world.values()):
             self._fail(f"after a rollback: {text}")
+
+
+def whereabouts(pid: int) -> str:
+    """Return what the process waits for in the kernel, and its processor time."""
+    told = []
+    for name in ("stat", "syscall", "stack"):
+        with suppress(OSError):
+            told.append(Path(f"/proc/{pid}/{name}").read_text().strip())
+    return "\n".join(told)
 
 
 def exists(kind: str, number: int) -> bool:

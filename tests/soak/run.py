@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,8 +159,3 @@ class Soak:
             acts.do(act)
         except (AssertionError, OSError) as error:
             self.fail(f"{act.kind}: {type(error).__name__}: {error}")
-
-
-def segments(result: Result) -> Sequence[Lived]:
-    """Return the calm lives."""
-    return [one for one in result.lived if one.life.calm]
