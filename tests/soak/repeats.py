@@ -37,7 +37,7 @@ class Repeats:
         """Return what is wrong with *record*, None if nothing is."""
         kind, subject = record["record"], _subject(record)
         if "times" in record:
-            return f"said {record['times']} times: {words(record)}"
+            return f"said again, {record['times']} times: {words(record)}"
         said = (kind, _plain(record["old"]), _plain(record["new"]), record["why"])
         again = kind not in ALWAYS_NEW and self._last.get(subject) == said
         self._last[subject] = said

@@ -64,7 +64,7 @@ def test_destinations_are_told_apart() -> None:
 
 def test_what_the_sink_counted_was_said_several_times() -> None:
     assert heard(record("rejected", times=3, over_s=1.0)) == [
-        f"said 3 times: {words(record('rejected'))}"
+        f"said again, 3 times: {words(record('rejected'))}"
     ]
 
 
