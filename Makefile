@@ -1,6 +1,7 @@
 # make run and make tests are all that is needed; "make help" lists the rest.
 
 PYTHON ?= python3
+HOURS ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -37,6 +38,11 @@ check: build man
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/python -m pytest -q -m "not slow" $(wildcard tests/unit examples)
 
+##@ soak: the daemon for HOURS=1 in a world that gives it no peace; fractions allowed
+soak: build
+	$(AS_ROOT) $(BIN)/python -m tests.soak --hours $(HOURS) \
+		$(if $(SEED),--seed $(SEED)) --out build/soak.json
+
 ##@ bench: measure what bpftune gains, in two hours (QUICK=1: ten minutes, FULL=1: a night)
 bench: build $(VENV)/benched
 	$(AS_ROOT) $(BIN)/python -m bench $(if $(FULL),--full,$(if $(QUICK),--quick)) \
@@ -46,6 +52,7 @@ bench: build $(VENV)/benched
 overhead: build
 	$(AS_ROOT) $(BIN)/python -m bench.overhead
 	$(AS_ROOT) $(BIN)/python -m bench.congestion_cost
+	$(AS_ROOT) $(BIN)/python -m bench.growth
 
 ##@ build: the command bpftune at .venv/bin/bpftune
 build: $(VENV)/installed
@@ -83,4 +90,4 @@ clean:
 help:
 	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
 
-.PHONY: run demo tests check bench overhead build dependencies man completions clean help
+.PHONY: run demo tests check soak bench overhead build dependencies man completions clean help

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_INSISTED = 100  # refusals of what a tuner asked for in answer to a refusal
+GONE = "network namespace gone"
 SYSCTL = "sysctl"  # the tuner that decides what belongs to the admin
 
 
@@ -132,8 +133,12 @@ class Dispatcher:
             tuner, event = self._pending.popleft()
             if not isinstance(event, Rejected):
                 self._insisted = 0
-            if tuner in self.tuners and not self._is_outside(event.netns_cookie):
+            if tuner not in self.tuners:
+                continue
+            if not self._is_outside(event.netns_cookie):
                 self._handle_one(tuner, event)
+            elif self.machine.namespaces.find(event.netns_cookie) is None:
+                self.lost[GONE] += 1  # nobody knows any more if it was inside
 
     def _is_outside(self, cookie: NetnsCookie) -> bool:
         if not self._only_netns:
@@ -317,7 +322,7 @@ class Dispatcher:
 
     def _unreachable(self, cookie: NetnsCookie) -> None:
         """Count an event that came too late, and forget its namespace if it ended."""
-        self.lost["network namespace gone"] += 1
+        self.lost[GONE] += 1
         if self.machine.namespaces.has_ended(cookie):
             self._forget(cookie)
 

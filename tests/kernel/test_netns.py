@@ -298,6 +298,19 @@ def test_a_flood_of_unknown_cookies_causes_few_scans(clock: Clock) -> None:
     namespaces.close()
 
 
+def test_what_was_looked_for_in_vain_is_forgotten_within_seconds(clock: Clock) -> None:
+    namespaces = Namespaces(lambda: b"", clock)
+    assert namespaces.find(NOWHERE) is None
+    assert namespaces.has_ended(NOWHERE)
+    for number in range(100):
+        clock.now_s += 1.0
+        namespaces.find(NetnsCookie(NOWHERE + 1 + number))
+    assert len(namespaces._missed) <= MISS_S + 1
+    # It may have been found since: nobody looked lately.
+    assert not namespaces.has_ended(NOWHERE)
+    namespaces.close()
+
+
 def test_torn_and_foreign_output_of_the_iterator_does_no_harm(clock: Clock) -> None:
     outputs = iter([b"x" * 15, b"\xff" * 16, bytes(160), b"\1" * 33])
     namespaces = Namespaces(lambda: next(outputs), clock)

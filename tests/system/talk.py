@@ -32,9 +32,11 @@ def exchange(connection: socket.socket, method: str, **parameters: object) -> Re
     return reply
 
 
-def call(path: Path, method: str, **parameters: object) -> Reply:
+def call(
+    path: Path, method: str, deadline_s: float = 10.0, **parameters: object
+) -> Reply:
     """Connect, call and hang up; as ``exchange``."""
-    with connect(path) as connection:
+    with connect(path, deadline_s) as connection:
         return exchange(connection, method, **parameters)
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import os
 import signal
-import socket
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.system.admin import write
+from tests.system.churn import churned, make, set_in, unmake
 from tests.system.conftest import Start
-from tests.system.daemon import OURS, WMEM, Daemon, name_in, value, wait_until
+from tests.system.daemon import WMEM, Daemon, name_in, value, wait_until
 from tests.system.paths import SMALL, path
 
-from bpftune.lab.namespaces import Namespace, set_namespace
+from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
 
 CHOSEN = "4096 16384 100000"
-CLONE_NEWNET, MS_BIND, MNT_DETACH = 0x40000000, 4096, 2
 KIB_PER_MIB = 1024
 
 
@@ -86,59 +82,6 @@ def test_climbs_in_a_namespace_younger_than_the_daemon(lab: Lab, start: Start) -
     kept = daemon.wait_kind("kept", sender, 30)
     assert kept["new"][2] > SMALL[2]
     assert value(sender)[2] >= kept["new"][2]
-
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def check(result: int) -> None:
-    assert result == 0, os.strerror(ctypes.get_errno())
-
-
-def in_thread(do: Callable[[], None]) -> None:
-    """Call *do* in a thread that may change its namespace."""
-    thread = threading.Thread(target=do)
-    thread.start()
-    thread.join()
-
-
-def make(names: range) -> None:
-    """Make namespaces and connect in each."""
-
-    def live() -> None:
-        for number in names:
-            check(LIBC.unshare(CLONE_NEWNET))
-            file = churned(number)
-            file.touch()
-            here = b"/proc/thread-self/ns/net"
-            check(LIBC.mount(here, bytes(file), None, MS_BIND, None))
-            with socket.socket() as one:
-                one.connect_ex(("127.0.0.1", 9))
-
-    in_thread(live)
-
-
-def set_in(names: range, text: str) -> None:
-    """Write *text* to a tunable inside each."""
-
-    def live() -> None:
-        for number in names:
-            set_namespace(churned(number))
-            Path("/proc/sys/net/ipv4/tcp_wmem").write_text(text)
-
-    in_thread(live)
-
-
-def churned(number: int) -> Path:
-    return Path(f"/run/netns/{OURS}{number}-churn")
-
-
-def unmake(names: range) -> None:
-    for number in names:
-        file = churned(number)
-        if file.exists():
-            LIBC.umount2(bytes(file), MNT_DETACH)
-            file.unlink()
 
 
 def come_and_go(daemon: Daemon, names: range) -> None:

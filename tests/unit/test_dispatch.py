@@ -85,6 +85,18 @@ def test_a_laboratorys_daemon_hears_nothing_of_other_namespaces(
     assert [event.netns_cookie for event in tuner.heard] == [RED.cookie]
 
 
+@pytest.mark.parametrize("only", ["", str(RED)])
+def test_what_is_heard_of_a_namespace_that_ended_is_counted(
+    machine: FakeMachine, only: str
+) -> None:
+    tuner = Scripted()
+    daemon = machine.daemon(tuner, only_netns=only)
+    machine.namespaces.end(RED)
+    daemon.handle(tuner, Seen(RED.cookie))
+    daemon.handle(tuner, Seen(BLUE.cookie))  # there, though outside of *only*
+    assert daemon.lost == {"network namespace gone": 1}
+
+
 def test_observing_puts_nothing_into_tables(machine: FakeMachine) -> None:
     tuner = Scripted(Put(TABLE, Key(RED.cookie), Key(RED.cookie)))
     machine.daemon(tuner, observe=True).handle(tuner, Seen(RED.cookie))

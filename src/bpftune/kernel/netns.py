@@ -107,7 +107,7 @@ class Namespaces:
 
         Not found is not gone: scans are rationed, and what is known is bounded.
         """
-        return cookie in self._missed
+        return self._clock() - self._missed.get(cookie, -inf) < MISS_S
 
     def everywhere(self) -> list[Netns]:
         """Scan, and return the host's namespace and all others, by cookie."""
@@ -202,7 +202,7 @@ class Namespaces:
         if place is None:
             self._missed[cookie] = now_s
             self._missed.move_to_end(cookie)
-            if len(self._missed) > MOST_KNOWN:
+            while now_s - next(iter(self._missed.values())) >= MISS_S:
                 self._missed.popitem(last=False)
         return place
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_adds_up_each_map_once(tmp_path: Path) -> None:
     (files / "7").write_text("link_type:\titer\nmap_id:\t8\n")
     (files / "8").write_text("nothing\n")
     assert process.maps_bytes(tmp_path) == 4196
+
+
+def test_giving_memory_back_takes_none() -> None:
+    process.give_memory_back()
+    gc.collect()
+    gc.disable()
+    try:
+        process.give_memory_back()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_no_map_is_no_number(tmp_path: Path) -> None:
