@@ -11,6 +11,10 @@ CHECKED := $(wildcard src tests bench examples hatch_build.py)
 ROOT_TESTS := $(wildcard tests/kernel tests/system)
 MAN := $(patsubst %.rst,%,$(wildcard docs/man/*.8.rst examples/*/*.8.rst))
 
+# As root, because the emulated machine sees all files of this one, read-only.
+KERNEL ?= 6.1
+VM = $(AS_ROOT) $(BIN)/python -m tests.vm --out build/vm
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -29,6 +33,30 @@ demo: build
 tests: check
 	$(BIN)/python -m pytest -q -m slow tests/unit
 	$(if $(ROOT_TESTS),$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(ROOT_TESTS))
+
+##@ vmtests: kernel and system tests under KERNEL=6.1, 6.12, 6.18 or newest, emulated
+vmtests: vm
+	$(VM) $(KERNEL) --tests all
+
+##@ vmtests-all: those that matter most under all four kernels, in forty minutes
+vmtests-all: vm
+	$(VM) all --tests part
+
+##@ vmsmoke: does everything load under KERNEL, and does it decide? In four minutes
+vmsmoke: vm
+	$(VM) $(KERNEL) --tests smoke
+
+##@ kernel-lists: renew what tests know of kernels: attach points, verifier's work
+kernel-lists: vm
+	$(VM) all --tests lists
+	$(BIN)/python -m tests.vm.offers build/vm
+	$(BIN)/python -m tests.vm.budget build/vm
+
+# The emulated machine sees this one's files: it has nothing to compile.
+vm: build
+	@setup/install-dependencies $(PYTHON) vm
+	@$(BIN)/python -m bpftune.compile tests examples
+	@$(BIN)/python -m compileall -q src tests
 
 ##@ check: linters, types and unit tests, in about two minutes, without root
 check: build man
@@ -71,6 +99,6 @@ clean:
 		-name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 help:
-	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^##@ \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 20
 
-.PHONY: run demo tests check bench build dependencies man completions clean help
+.PHONY: run demo tests vmtests vmtests-all vmsmoke kernel-lists vm check bench build dependencies man completions clean help
