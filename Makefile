@@ -13,7 +13,8 @@ MAN := $(patsubst %.rst,%,$(wildcard docs/man/*.8.rst examples/*/*.8.rst))
 
 # As root, because the emulated machine sees all files of this one, read-only.
 KERNEL ?= 6.1
-VM = $(AS_ROOT) $(BIN)/python -m tests.vm --out build/vm
+VMFLAGS ?=
+VM = $(AS_ROOT) $(BIN)/python -m tests.vm --out build/vm $(VMFLAGS)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -52,11 +53,13 @@ kernel-lists: vm
 	$(BIN)/python -m tests.vm.offers build/vm
 	$(BIN)/python -m tests.vm.budget build/vm
 
-# The emulated machine sees this one's files: it has nothing to compile.
+# The emulated machine sees this one's files: it has nothing to compile. What could
+# not be installed is told by tests.vm.
 vm: build
-	@setup/install-dependencies $(PYTHON) vm
+	-@setup/install-dependencies $(PYTHON) vm
 	@$(BIN)/python -m bpftune.compile tests examples
-	@$(BIN)/python -m compileall -q src tests
+	@$(BIN)/python -m compileall -q src tests/vm
+	@$(BIN)/python -m pytest -q --collect-only $(ROOT_TESTS) >/dev/null
 
 ##@ check: linters, types and unit tests, in about two minutes, without root
 check: build man

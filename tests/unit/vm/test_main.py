@@ -90,6 +90,12 @@ def test_what_cannot_be_tried_is_neither_passed_nor_failed(
     guests = Guests(CannotTryError)
     assert run(monkeypatch, tmp_path, guests, "6.1", "--tests", "smoke") == 77
     assert "NOT TRIED: broken" in capsys.readouterr().out
+    guests = Guests(CannotTryError)
+    words = ["6.1", "--tests", "smoke", "--if-possible"]
+    assert run(monkeypatch, tmp_path, guests, *words) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("WARNING: NOT TESTED")
+    guests = Guests(1)
+    assert run(monkeypatch, tmp_path, guests, *words) == 1
 
 
 def test_either_tests_or_a_command_is_needed(
