@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from bpftune.lab import child
 from tests.pace import is_emulated, slowness
 
 NEED_ROOT = {"kernel", "system"}
 
-# Other work on the machine must not fail a test, and a failure must come back.
-settings.register_profile("bpftune", deadline=None, derandomize=True, database=None)
-settings.load_profile("bpftune")
+if not is_emulated():  # to import it takes ten seconds there, and none needs it
+    from hypothesis import settings
+
+    # Other work on the machine must not fail a test, and a failure must come back.
+    settings.register_profile("bpftune", deadline=None, derandomize=True, database=None)
+    settings.load_profile("bpftune")
 
 
 def pytest_report_header() -> str | None:
