@@ -51,3 +51,8 @@ def slowness() -> float:
 def patient(seconds: float) -> float:
     """Return a deadline of *seconds* as this machine needs it, in seconds."""
     return seconds * slowness()
+
+
+def allowed(seconds: float) -> float:
+    """Return *seconds*, a limit that nothing but an emulated machine may exceed."""
+    return patient(seconds) if is_emulated() else seconds

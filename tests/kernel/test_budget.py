@@ -25,8 +25,9 @@ LIMIT = 1_000_000
 def test_programs_cost_the_verifier_no_more_than_they_did(objects: Path) -> None:
     del objects
     now, text = measure(), FILE.read_text()
-    kernel = nearest(os.uname().release, releases(text))
-    tolerated = budget.tolerated(text, clang_version())
+    release = os.uname().release
+    kernel = nearest(release, releases(text))
+    tolerated = budget.tolerated(text, kernel, release, clang_version())
     told = growth(now, read(kernel, text), tolerated)
     if told:
         pytest.fail(

@@ -20,6 +20,8 @@ from tests.system.talk import call, slowest_s
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
 
+pytestmark = pytest.mark.real_machine("answers are to come within a tenth of a second")
+
 ANSWER_S = 0.1
 REFUSED = "io.bpftune.NotPermitted"
 

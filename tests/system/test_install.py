@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.pace import patient
 
+pytestmark = pytest.mark.real_machine("packages are built and installed")
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path.relative_to(ROOT) for path in ROOT.glob("src/**/*.bpf.c"))
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from tests.pace import patient
 
+pytestmark = pytest.mark.real_machine("a package is built and installed")
+
 ROOT = Path(__file__).resolve().parents[2]
 NETNS = f"bpftune-ports-{os.getpid()}"
 RANGE = "net.ipv4.ip_local_port_range"

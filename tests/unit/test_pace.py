@@ -17,7 +17,7 @@ def test_slowness_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pace.slowness.cache_clear()
     measured = pace.slowness()
     assert 1 <= measured <= pace.MOST
-    monkeypatch.setattr(pace.subprocess, "run", None)
+    monkeypatch.setattr("tests.pace.subprocess.run", None)
     assert pace.patient(10) == 10 * measured
 
 
@@ -26,3 +26,13 @@ def test_an_emulated_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.is_emulated()
     monkeypatch.delenv(pace.EMULATED)
     assert not pace.is_emulated()
+
+
+def test_a_limit_is_exceeded_in_an_emulated_machine_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "slowness", lambda: 12.0)
+    monkeypatch.delenv(pace.EMULATED, raising=False)
+    assert pace.allowed(2) == 2
+    monkeypatch.setenv(pace.EMULATED, "1")
+    assert pace.allowed(2) == 24

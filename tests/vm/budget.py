@@ -32,8 +32,8 @@ PACKAGE = Path(bpftune.__file__).parent
 # Growth that needs no word: patch releases of a kernel differ a little.
 TOLERATED = 0.2
 TOLERATED_INSTRUCTIONS = 50
-# Each clang optimises in its own way.
-TOLERATED_OTHER_CLANG = 1.0
+# Each clang optimises in its own way, and each series verifies in its own.
+TOLERATED_ELSEWHERE = 1.0
 
 _INFO_BYTES = 232  # struct bpf_prog_info, up to attach_btf_id
 _XLATED_LEN, _VERIFIED_INSNS = 20, 216  # offsets in it
@@ -135,12 +135,16 @@ def releases(text: str) -> dict[str, str]:
     return {kernel: about["release"] for kernel, about in kernels.items()}
 
 
-def tolerated(text: str, clang: str) -> float:
-    """Return what share of growth this *clang* may cause."""
-    same = re.match(r"\d+", json.loads(text)["clang"])
-    ours = re.match(r"\d+", clang)
-    is_same = same and ours and same[0] == ours[0]
-    return TOLERATED if is_same else TOLERATED_OTHER_CLANG
+def tolerated(text: str, kernel: str, release: str, clang: str) -> float:
+    """Return what share of growth over *kernel* is tolerated.
+
+    That is with programs made by the compiler *clang*, under a kernel *release*.
+    """
+    known = json.loads(text)
+    series = version_of(known["kernels"][kernel]["release"])[:2]
+    is_series = version_of(release)[:2] == series
+    is_clang = version_of(known["clang"])[:1] == version_of(clang)[:1]
+    return TOLERATED if is_series and is_clang else TOLERATED_ELSEWHERE
 
 
 def gather(directory: Path) -> dict[str, Any]:

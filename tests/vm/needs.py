@@ -110,7 +110,7 @@ def _text(strings: bytes, offset: int) -> str:
 def helper_names() -> dict[int, str]:
     """Return the names of the helpers, without ``bpf_``, by their numbers."""
     found = re.findall(
-        r"\(\*(?:const )?bpf_(\w+)\)\(.*\) = \(void \*\)\s?(\d+);",
+        r"\(\*\s*(?:const\s+)?bpf_(\w+)\)\(.*\) = \(void \*\)\s*(\d+);",
         HELPER_DEFS.read_text(),
     )
     return {int(number): name for name, number in found}
