@@ -37,15 +37,15 @@ tests: check
 
 ##@ vmtests: kernel and system tests under KERNEL=6.1, 6.12, 6.18 or newest, emulated
 vmtests: vm
-	$(VM) $(KERNEL) --tests all
+	$(VM) $(KERNEL) --tests all --timeout 7200
 
 ##@ vmtests-all: those that matter most under all four kernels, in forty minutes
 vmtests-all: vm
-	$(VM) all --tests part
+	$(VM) all --tests part --timeout 1200
 
 ##@ vmsmoke: does everything load under KERNEL, and does it decide? In four minutes
 vmsmoke: vm
-	$(VM) $(KERNEL) --tests smoke
+	$(VM) $(KERNEL) --tests smoke --timeout 600
 
 ##@ kernel-lists: renew what tests know of kernels: attach points, verifier's work
 kernel-lists: vm
@@ -59,6 +59,7 @@ vm: build
 	-@setup/install-dependencies $(PYTHON) vm
 	@$(BIN)/python -m bpftune.compile tests examples
 	@$(BIN)/python -m compileall -q src tests/vm
+	@mkdir -p build/vm
 	@$(BIN)/python -m pytest -q --collect-only $(ROOT_TESTS) >/dev/null
 
 ##@ check: linters, types and unit tests, in about two minutes, without root

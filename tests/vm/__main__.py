@@ -12,6 +12,7 @@ is 0 as well, and said loudly.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -36,7 +37,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2
 ATTEMPTS = 2
-ENVIRONMENT = {EMULATED: "1", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {
+    EMULATED: "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    # To look for plugins reads what describes each package, file by file.
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+}
 NOT_TRIED = 77
 """Exit status for what could not be tried, as Automake's tests have it."""
 
@@ -138,6 +144,13 @@ def stopping(machines: Machines) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def give_back(out: Path, to: Path = ROOT) -> None:
+    """Let what root wrote below *out* be of the user who owns the checkout."""
+    owner = to.stat()
+    for path in (out, *out.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run what *argv* says; see above."""
     words = list(argv)
@@ -180,6 +193,7 @@ def main(argv: Sequence[str]) -> int:
                 lambda one: try_kernel(one, options, command, report, machines), series
             )
         )
+    give_back(options.out)
     print()
     for outcome in outcomes:
         print(outcome)

@@ -105,3 +105,20 @@ def test_either_tests_or_a_command_is_needed(
         with pytest.raises(SystemExit):
             run(monkeypatch, tmp_path, Guests(), *words)
     assert set(COMMANDS) >= {"smoke", "part", "all", "lists"}
+
+
+def test_what_root_wrote_is_given_to_the_owner_of_the_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "6.1").mkdir()
+    (tmp_path / "6.1" / "link").symlink_to("/nowhere")
+    given = []
+
+    def note(path: Path, uid: int, gid: int, *, follow_symlinks: bool) -> None:
+        given.append((path.name, uid, gid, follow_symlinks))
+
+    monkeypatch.setattr("os.chown", note)
+    command.give_back(tmp_path, ROOT)
+    owner = ROOT.stat()
+    mine = owner.st_uid, owner.st_gid, False
+    assert given[1:] == [("6.1", *mine), ("link", *mine)]
