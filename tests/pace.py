@@ -1,8 +1,7 @@
 """How slow this machine is: deadlines are for one with a processor to itself.
 
-An emulated machine runs Python at a sixteenth of the speed and starts processes at a
-sixtieth; two tests at once on a busy one are slow as well. A longer deadline costs
-nothing where nothing is wrong.
+An emulated machine has a third of the speed by its own time, and on a busy one all
+takes longer. A longer deadline costs nothing where nothing is wrong.
 """
 
 from __future__ import annotations

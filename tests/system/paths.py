@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.pace import is_emulated
 from tests.system.daemon import WMEM, wait_until
 
 from bpftune.lab.link import Link
@@ -13,9 +12,6 @@ from bpftune.lab.traffic import Flows
 SMALL = (4096, 16384, 65536)
 SMALL_TEXT = " ".join(map(str, SMALL))
 MBIT = 1_000_000
-SLOWER = 5
-"""How many times fewer packets a second there are in an emulated machine."""
-
 MS = 1_000_000
 
 
@@ -33,14 +29,7 @@ def path(
     rate_bits_per_s: int = 20 * MBIT,
     rtt_ns: int = 40 * MS,
 ) -> tuple[Namespace, Link]:
-    """Return the sender's namespace and a path on which 64 KiB is too little.
-
-    An emulated machine cannot carry as many packets, so there the path is as much
-    longer as it is slower: as much is under way.
-    """
-    if is_emulated():
-        rate_bits_per_s //= SLOWER
-        rtt_ns *= SLOWER
+    """Return the sender's namespace and a path on which 64 KiB is too little."""
     sender, receiver = ends(lab, role)
     link = lab.emulated_link(
         sender, receiver, rate_bits_per_s=rate_bits_per_s, rtt_ns=rtt_ns

@@ -2,8 +2,8 @@
 
 The root is this machine's own, read-only, under a layer in memory: whatever is
 installed here is there, and nothing that is done there is seen here, but for what is
-written into ``/run/vm``. It is plain emulation, which works everywhere and is slow:
-Python runs at a sixteenth of its speed, and processes start at a sixtieth.
+written into ``/run/vm``. It is plain emulation, which works everywhere and is slow,
+but the machine itself does not know: its time goes slower as well.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ _VIRTIOFSD = (
 # Two processors of one guest raced in the kernel's code patching: QEMU 7.2 does not
 # stop the others as hardware does. It also gets cmpxchg16b and 5-level tables wrong.
 _MACHINE = (
-    *("-accel", "tcg,tb-size=512"),
+    *("-accel", "tcg,thread=single,tb-size=512"),
+    # Time goes by instructions, one each nanosecond, and by the clock while the machine
+    # has nothing to do. So deadlines and rates are those of a machine of that speed,
+    # however little of a processor it gets here; whoever waits for it waits longer.
+    *("-icount", "shift=0"),
     *("-cpu", "max,cx16=off,la57=off"),
     *("-smp", "1"),
     *("-m", f"{MEMORY_MIB}M"),
