@@ -100,11 +100,11 @@ def nearest(release: str, known: Mapping[str, str]) -> str:
 
 
 def growth(now: Costs, then: Costs, tolerated: float) -> list[str]:
-    """Tell which programs cost more than they did, beyond what is *tolerated*.
+    """Tell which programs cost more than they did, or are not loaded any more.
 
-    It is a share of what they did; a few instructions more are always tolerated.
+    *tolerated* is a share of what they did; a few instructions are so always.
     """
-    told = []
+    told = [f"{name} is refused now" for name in sorted(then.keys() - now.keys())]
     for name, cost in sorted(now.items()):
         if (before := then.get(name)) is None:
             told.append(f"{name} is new: {cost}")

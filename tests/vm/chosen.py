@@ -9,6 +9,8 @@ SMOKE = (
     "tests/kernel/test_budget.py",
     "tests/kernel/test_features.py",
     "tests/kernel/test_sysctl_hook.py",
+    "tests/system/test_daemon.py::"
+    "test_raises_what_holds_back_a_sender_older_than_the_daemon[4-None]",
 )
 
 # What goes by the kernel's own: hooks, iterators, fields, what helpers may do.
@@ -24,6 +26,10 @@ PART = (
     "tests/kernel/test_sockets_receivers.py",
     "tests/kernel/test_sysctl.py",
     "tests/kernel/test_transfers.py",
+    "tests/system/test_admin.py",
+    "tests/system/test_settings.py",
+    "tests/system/test_daemon.py::"
+    "test_raises_what_holds_back_receivers_that_live_and_that_come[4-None-None]",
 )
 ALL = ("tests/kernel", "tests/system")
 

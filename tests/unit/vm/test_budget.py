@@ -42,14 +42,16 @@ def test_growth_is_told_beyond_what_is_tolerated() -> None:
     then = {"a.b": Cost(1000, 8000), "a.small": Cost(20, 160)}
     same = {"a.b": Cost(1200, 9600), "a.small": Cost(70, 560)}
     assert growth(same, then, TOLERATED) == []
-    assert growth({"a.b": Cost(1201, 8000)}, then, TOLERATED) == [
+    small = {"a.small": then["a.small"]}
+    assert growth({"a.b": Cost(1201, 8000), **small}, then, TOLERATED) == [
         "a.b: the verifier goes through 1201 instructions, not 1000"
     ]
-    assert growth({"a.b": Cost(10, 9601)}, then, TOLERATED) == [
+    assert growth({"a.b": Cost(10, 9601), **small}, then, TOLERATED) == [
         "a.b has 9601 bytes, not 8000"
     ]
-    assert growth({"a.b": Cost(2000, 8000)}, then, TOLERATED_ELSEWHERE) == []
-    assert "a.new is new" in growth({"a.new": Cost(1, 8)}, then, TOLERATED)[0]
+    assert growth({"a.b": Cost(2000, 8000), **small}, then, TOLERATED_ELSEWHERE) == []
+    assert "a.new is new" in growth({**then, "a.new": Cost(1, 8)}, then, TOLERATED)[0]
+    assert growth(small, then, TOLERATED) == ["a.b is refused now"]
 
 
 def test_another_compiler_or_kernel_is_given_more_room() -> None:
