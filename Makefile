@@ -12,6 +12,11 @@ CHECKED := $(wildcard src tests bench examples hatch_build.py)
 ROOT_TESTS := $(wildcard tests/kernel tests/system)
 MAN := $(patsubst %.rst,%,$(wildcard docs/man/*.8.rst examples/*/*.8.rst))
 
+# As root, because the emulated machine sees all files of this one, read-only.
+KERNEL ?= 6.1
+VMFLAGS ?=
+VM = $(AS_ROOT) $(BIN)/python -m tests.vm --out build/vm $(VMFLAGS)
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -30,6 +35,33 @@ demo: build
 tests: check
 	$(BIN)/python -m pytest -q -m slow tests/unit
 	$(if $(ROOT_TESTS),$(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider $(ROOT_TESTS))
+
+##@ vmtests: kernel and system tests under KERNEL=6.1, 6.12, 6.18 or newest, emulated
+vmtests: vm
+	$(VM) $(KERNEL) --tests all --timeout 7200
+
+##@ vmtests-all: those that matter most under all four kernels, in forty minutes
+vmtests-all: vm
+	$(VM) all --tests part --timeout 1200
+
+##@ vmsmoke: does everything load under KERNEL, and does it decide? In four minutes
+vmsmoke: vm
+	$(VM) $(KERNEL) --tests smoke --timeout 600
+
+##@ kernel-lists: renew what tests know of kernels: attach points, verifier's work
+kernel-lists: vm
+	$(VM) all --tests lists
+	$(BIN)/python -m tests.vm.offers build/vm
+	$(BIN)/python -m tests.vm.budget build/vm
+
+# The emulated machine sees this one's files: it has nothing to compile. What could
+# not be installed is told by tests.vm.
+vm: build
+	-@setup/install-dependencies $(PYTHON) vm
+	@$(BIN)/python -m bpftune.compile tests examples
+	@$(BIN)/python -m compileall -q src tests/vm
+	@mkdir -p build/vm
+	@$(BIN)/python -m pytest -q --collect-only $(ROOT_TESTS) >/dev/null
 
 ##@ check: linters, types and unit tests, in about two minutes, without root
 check: build man
@@ -88,6 +120,6 @@ clean:
 		-name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 help:
-	@sed -n 's/^##@ \([a-z]*\): /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^##@ \([a-z-]*\): /  make \1\t/p' Makefile | expand -t 20
 
-.PHONY: run demo tests check soak bench overhead build dependencies man completions clean help
+.PHONY: run demo tests vmtests vmtests-all vmsmoke kernel-lists vm check soak bench overhead build dependencies man completions clean help

@@ -1,4 +1,4 @@
-"""What all tests share: who may run, and tests that are the same every time."""
+"""What all tests share: who may run, where, and that they are the same every time."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+
+from bpftune.lab import child
+from tests.pace import is_emulated, slowness
 
 NEED_ROOT = {"kernel", "system"}
 
-# Other work on the machine must not fail a test, and a failure must come back.
-settings.register_profile("bpftune", deadline=None, derandomize=True, database=None)
-settings.load_profile("bpftune")
+if not is_emulated():  # to import it takes ten seconds there, and none needs it
+    from hypothesis import settings
+
+    # Other work on the machine must not fail a test, and a failure must come back.
+    settings.register_profile("bpftune", deadline=None, derandomize=True, database=None)
+    settings.load_profile("bpftune")
+
+
+def pytest_report_header() -> str | None:
+    """Say how slow an emulated machine is, and have the laboratory wait as well."""
+    if not is_emulated():
+        return None
+    child.patience = slowness()
+    return f"emulated: {slowness():.0f} times slower; deadlines are that much longer"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what an emulated machine is too slow for, and say why."""
+    marker = item.get_closest_marker("real_machine")
+    if marker and is_emulated():
+        pytest.skip(f"too slow when emulated: {marker.args[0]}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,11 +30,12 @@ from bpftune.tuners.congestion.maps import (
 )
 from bpftune.tuners.tcp_buffer import TcpBuffer
 from tests.kernel.senders import Namespace, tcp_info
+from tests.pace import patient
 
 E = TypeVar("E", bound=Event)
 
 SYSCTLS = Path("/proc/sys/net/ipv4")
-DEADLINE_S = 10.0
+DEADLINE_S = patient(10)
 
 
 def words(name: str) -> list[str]:

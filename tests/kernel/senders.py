@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from bpftune.kernel.setns import call_in, cookie_here
 from bpftune.model import Prefix, SocketSample
+from tests.pace import patient
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ V4, OTHER_V4 = "10.77.1.9", "10.77.2.9"
 V6, OTHER_V6 = "fd77:1:1::9", "fd77:1:2::9"
 PLENTY = 100_000
 SO_COOKIE = 57
-DEADLINE_S = 10
+DEADLINE_S = patient(10)
 
 
 @dataclass(frozen=True)

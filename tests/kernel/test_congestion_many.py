@@ -26,6 +26,8 @@ from tests.kernel.senders import (
     wait_until,
 )
 
+pytestmark = pytest.mark.real_machine("thousands of connections are made")
+
 ROOM = 1024
 """Entries that ``sums`` and ``strangers`` have room for, each."""
 

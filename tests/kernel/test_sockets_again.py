@@ -78,7 +78,18 @@ def senders(
 
 
 def without_clock(samples: tuple[SocketSample, ...]) -> dict[int, SocketSample]:
-    return by_cookie(tuple(replace(s, now_ns=0, now_jiffies=0) for s in samples))
+    """Return samples without the time, and when cwnd last changed for how long ago."""
+    return by_cookie(
+        tuple(
+            replace(
+                one,
+                now_ns=0,
+                now_jiffies=0,
+                cwnd_age_jiffies=one.now_jiffies - one.cwnd_age_jiffies,
+            )
+            for one in samples
+        )
+    )
 
 
 @pytest.mark.parametrize("prefix", [None, prefix_of(V4), prefix_of(V6)])
@@ -218,6 +229,16 @@ def test_marks_that_are_not_renewed_go_at_a_later_full_look(
         assert set(seen(netns, sockets)) == {cookie_of(one), cookie_of(two)}
         monkeypatch.setattr(module, "MARKS_LAST_S", 0.0)
         search(netns, sockets, prefix_of(V4))
+        assert set(seen(netns, sockets)) == {cookie_of(one)}
+
+
+def test_marks_are_kept_right_after_the_machine_booted(
+    netns: Namespace, sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MARKS_LAST_S", 10.0**9)  # longer than it is up
+    with senders(netns, V4) as [(one, _)]:
+        search(netns, sockets)
+        search(netns, sockets)
         assert set(seen(netns, sockets)) == {cookie_of(one)}
 
 

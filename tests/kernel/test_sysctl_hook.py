@@ -24,6 +24,7 @@ from bpftune.kernel.setns import cookie_here
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.machine import SelfTest
 from bpftune.tuners.sysctl import SysctlWritten, dotted_name, hook_key, value_of
+from tests.pace import patient
 
 if TYPE_CHECKING:
     from tests.kernel.conftest import NamedNetns
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 WMEM = "net.ipv4.tcp_wmem"
 SOMAXCONN = "net.core.somaxconn"
 WATCHED = (WMEM, SOMAXCONN, "net.ipv4.tcp_rmem")
-DEADLINE_S = 5.0
+DEADLINE_S = patient(5)
 
 
 class Hook:

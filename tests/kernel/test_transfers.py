@@ -18,12 +18,13 @@ from bpftune.lab.traffic import Downloads, Transfers
 from bpftune.tuners.tcp_buffer import TcpBuffer
 from bpftune.tuners.tcp_buffer.events import Transferred
 from bpftune.tuners.tcp_buffer.initial import ENOUGH_BYTES
+from tests.pace import patient
 
 KIB = 1 << 10
 SMALL_BYTES = 16 * KIB
 RTT_S = 0.02
 RMEM = "net.ipv4.tcp_rmem"
-DEADLINE_S = 10.0
+DEADLINE_S = patient(10)
 
 
 def rmem(initial: int) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.pace import patient
+
 from bpftune.kernel.sockets import LOST_MARKS
 from bpftune.lab.namespaces import Namespace
 
@@ -111,7 +113,7 @@ class Daemon:
             return next((one for one in self.records[after:] if wanted(one)), None)
 
         with self._heard:
-            self._heard.wait_for(lambda: found() or self._ended, deadline_s)
+            self._heard.wait_for(lambda: found() or self._ended, patient(deadline_s))
             record = found()
         why = "ended" if self._ended else f"nothing for {deadline_s:g} s"
         assert record is not None, f"{why}; heard:\n{self.heard()}"
@@ -124,7 +126,7 @@ class Daemon:
         """Wait for a record that is *wanted*; return whether it came."""
         with self._heard:
             return self._heard.wait_for(
-                lambda: any(map(wanted, self.records)), deadline_s
+                lambda: any(map(wanted, self.records)), patient(deadline_s)
             )
 
     def wait_kind(
@@ -169,9 +171,9 @@ class Daemon:
         """Stop it; return how many seconds it took, its records are complete."""
         began_s = time.monotonic()
         self.send(number)
-        self.process.wait(deadline_s)
+        self.process.wait(patient(deadline_s))
         took_s = time.monotonic() - began_s
-        self._thread.join(5)
+        self._thread.join(patient(5))
         return took_s
 
     def end(self) -> None:
@@ -180,11 +182,11 @@ class Daemon:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
-                self.process.wait(5)
+                self.process.wait(patient(5))
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-        self._thread.join(5)
+        self._thread.join(patient(5))
         if self.process.stderr:
             self.process.stderr.close()
 
@@ -237,7 +239,7 @@ def wait_until(
     holds: Callable[[], bool], deadline_s: float, step_s: float = 0.02
 ) -> bool:
     """Wait for what no event tells of; return whether it came to hold."""
-    end_s = time.monotonic() + deadline_s
+    end_s = time.monotonic() + patient(deadline_s)
     while not holds():
         if time.monotonic() > end_s:
             return False

@@ -14,6 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.pace import patient
 from tests.system.daemon import wait_until
 
 PROGRAM = Path("/usr/lib/systemd/systemd-journald")
@@ -83,7 +84,7 @@ class Journal:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=patient(30),
         )
         assert done.returncode == 0, done.stderr
         read = [json.loads(line) for line in done.stdout.splitlines()]
@@ -104,4 +105,4 @@ class Journal:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=patient(10))

@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.pace import patient
+
 Reply = dict[str, Any]
 
 
 def connect(path: Path, deadline_s: float = 10.0) -> socket.socket:
     """Return a connection to the daemon; whoever waits on it waits no longer."""
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(deadline_s)
+    connection.settimeout(patient(deadline_s))
     connection.connect(str(path))
     return connection
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.system.conftest import Start
 from tests.system.daemon import Daemon, wait_until
+
+pytestmark = pytest.mark.real_machine("memory and times are measured")
 
 KIB_PER_MIB = 1024
 MIB = 1 << 20

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from tests.pace import patient
 from tests.system.admin import write
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, Daemon, Told, command, environment, value
@@ -31,7 +32,7 @@ def run(tmp_path: Path, *words: str, **more: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=15,
+        timeout=patient(15),
     )
 
 
@@ -245,7 +246,7 @@ def test_goes_on_without_a_program_that_the_kernel_refuses(
     source = tmp_path / "refused.bpf.c"
     source.write_text(REFUSED_C)
     compiled = [sys.executable, "-m", "bpftune.compile", str(tmp_path)]
-    subprocess.run(compiled, check=True, env=environment(tmp_path), timeout=60)
+    subprocess.run(compiled, check=True, env=environment(tmp_path), timeout=patient(60))
     netns = lab.namespace("a")
     daemon = start({"PYTHONPATH": str(tmp_path)})
     (degraded,) = daemon.degraded()
@@ -275,7 +276,7 @@ def test_goes_on_when_nobody_reads_its_records(lab: Lab, tmp_path: Path) -> None
         # Now it writes into a pipe without a reader.
         write(lab.namespace("a"), CHOSEN)
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(patient(5)) == 0
     finally:
         process.kill()
         process.wait()
@@ -302,7 +303,7 @@ def test_stops_in_time_though_its_reader_sleeps(tmp_path: Path) -> None:
             again = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_NONBLOCK)
             fill(again)
             process.terminate()
-            assert process.wait(2) == 0
+            assert process.wait(patient(2)) == 0
     finally:
         os.close(writer)
         process.kill()

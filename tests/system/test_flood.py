@@ -20,6 +20,8 @@ from bpftune.kernel.loader import FULL
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 
+pytestmark = pytest.mark.real_machine("answers are to come within a tenth of a second")
+
 ANSWER_S = 0.1
 FLOOD = Path(__file__).with_name("flood")
 TICK_S = 0.005

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.pace import patient
 from tests.system.conftest import Start
 from tests.system.daemon import ROOT, environment, value
 from tests.system.hostile import ROLES, SILENT
@@ -18,6 +19,8 @@ from tests.system.talk import call, slowest_s
 
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk
+
+pytestmark = pytest.mark.real_machine("answers are to come within a tenth of a second")
 
 ANSWER_S = 0.1
 REFUSED = "io.bpftune.NotPermitted"
@@ -44,7 +47,7 @@ def siege(run_dir: Path) -> Iterator[Happened]:
     try:
         yield happened
         for role, process in hostile.items():
-            happened[role] = json.loads(process.communicate(timeout=20)[0])
+            happened[role] = json.loads(process.communicate(timeout=patient(20))[0])
     finally:
         for process in hostile.values():
             process.kill()

@@ -10,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.pace import patient
+
+pytestmark = pytest.mark.real_machine("packages are built and installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(path.relative_to(ROOT) for path in ROOT.glob("src/**/*.bpf.c"))
@@ -25,7 +28,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=patient(300),
     )
 
 

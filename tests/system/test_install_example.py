@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.pace import patient
+
+pytestmark = pytest.mark.real_machine("a package is built and installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 NETNS = f"bpftune-ports-{os.getpid()}"
@@ -39,7 +42,7 @@ def run(*command: object, **environment: str) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=patient(120),
     )
 
 
@@ -149,7 +152,7 @@ def test_it_widens_the_range_where_ports_ran_out(
         finally:
             daemon.send_signal(signal.SIGTERM)
             began_s = time.monotonic()
-            daemon.communicate(timeout=20)
+            daemon.communicate(timeout=patient(20))
     assert time.monotonic() - began_s < 2
     assert change["tuner"] == "ports"
     assert change["tunable"] == RANGE

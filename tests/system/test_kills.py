@@ -90,6 +90,7 @@ def undo(run_dir: Path) -> list[Step]:
 
 
 @pytest.mark.slow
+@pytest.mark.real_machine("a hundred daemons start")
 def test_a_hundred_kills_at_random_instants_cost_no_original(place: Place) -> None:
     kills = restored = with_values = 0
     while kills < KILLS:

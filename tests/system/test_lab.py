@@ -18,7 +18,10 @@ from bpftune.lab.traffic import Bulk, Bursts, Requests, Transfers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.real_machine("rates and times are measured"),
+]
 MBIT, MS = 1_000_000, 1_000_000
 
 

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.pace import patient
 
 from bpftune.lab.congestion import ALLOWED, AVAILABLE, repair, set_default
 from bpftune.lab.errors import RUN
@@ -95,7 +96,7 @@ def test_after_sigkill_processes_die_and_the_next_run_removes_the_rest(
         remove_stale()
         assert len(named_after(victim.pid)) == 2, "the living keep theirs"
         victim.kill()
-        victim.wait(5)
+        victim.wait(patient(5))
         for handle in handles:
             assert select.select([handle], [], [], 5)[0], "a child outlived the lab"
             os.close(handle)
@@ -128,7 +129,7 @@ def test_sigterm_of_the_command_cleans_up() -> None:
         while not (lock.exists() and len(named_after(run.pid)) == 2):
             assert not select.select([handle], [], [], 0.02)[0]
         run.send_signal(signal.SIGTERM)
-        assert run.wait(10) == 1
+        assert run.wait(patient(10)) == 1
         os.close(handle)
         assert run.stderr is not None
         assert b"cleaned up" in run.stderr.read()

@@ -112,6 +112,7 @@ def come_and_go(daemon: Daemon, names: range) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.real_machine("a thousand namespaces are made")
 def test_a_thousand_namespaces_leave_no_trace(start: Start) -> None:
     daemon = start()
     at_start = daemon.open_files()

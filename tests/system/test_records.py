@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.pace import patient
 from tests.system.admin import write
 from tests.system.conftest import Start
 from tests.system.daemon import OURS, WMEM, command, environment, wait_until
@@ -64,7 +65,7 @@ def test_the_journal_has_each_field(
         yielded = journal.wait_for(KINDS["yielded"].message_id)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(patient(10))
     stopped = journal.wait_for(KINDS["stopped"].message_id)
     for entry in (started, yielded, stopped):
         assert entry["_PID"] == str(process.pid)
@@ -117,7 +118,7 @@ def test_rsyslog_reads_each_part(tmp_path: Path) -> None:
     sink = Sink([SyslogTarget(socket)])
     records = [Record(kind, "it pays: ±1%", "tcp_buffer") for kind in KINDS]
     try:
-        assert wait_until(socket.exists, 10), process.communicate(timeout=1)
+        assert wait_until(socket.exists, 10), process.communicate(timeout=patient(1))
         for record in records:
             sink.write(record)
         sink.close()
@@ -128,7 +129,7 @@ def test_rsyslog_reads_each_part(tmp_path: Path) -> None:
         assert wait_until(all_came, 10)
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=patient(10))
     read_back = [json.loads(line) for line in file.read_text().splitlines()]
     came = [one for one in read_back if one["program"] == "bpftune"]
     assert [one["text"].strip() for one in came] == [as_line(one) for one in records]

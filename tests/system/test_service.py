@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.pace import patient
 from tests.system.conftest import Start
 from tests.system.daemon import ROOT, wait_until
 from tests.system.paths import path
@@ -107,6 +108,6 @@ def test_systemd_understands_the_unit() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=patient(30),
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

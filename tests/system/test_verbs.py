@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pace import patient
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, Daemon, command, environment, value
 from tests.system.paths import SMALL, path, wait_busy
@@ -31,7 +32,7 @@ def ask(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=patient(60),
     )
     assert answer.returncode == code, (words, answer.stdout, answer.stderr)
     return answer.stdout
@@ -104,7 +105,7 @@ def test_undo_after_a_kill(lab: Lab, start: Start) -> None:
     daemon, sender, change = tuned(lab, start)
     assert value(sender) != list(SMALL)
     daemon.send(signal.SIGKILL)
-    daemon.process.wait(10)
+    daemon.process.wait(patient(10))
     ask(daemon, "status", code=3)
     assert told(daemon, "explain", change)["records"]
     (step,) = told(daemon, "rollback", "--all", "--dry-run")["steps"]
@@ -155,7 +156,7 @@ def test_watch_tells_as_it_happens(start: Start) -> None:
             assert record["record"] in {"paused", "resumed"}
         finally:
             watching.send_signal(signal.SIGINT)
-            watching.wait(10)
+            watching.wait(patient(10))
     assert watching.returncode == 130
 
 
@@ -177,7 +178,7 @@ def test_who_is_not_root_may_look_but_not_touch(start: Start) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=patient(60),
         )
 
     assert as_nobody("status", "--json").returncode == 0

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "setup/install-dependencies"
-TOOLS = ("sh", "sed", "env")
+TOOLS = ("sh", "sed", "env", "grep")
+FOR_VM = ("qemu-system-x86_64", "virtiofsd", "busybox", "depmod", "zstd", "dpkg-deb")
 
 
 class Machine:
@@ -35,9 +36,9 @@ class Machine:
     def is_uid(self, uid: int) -> None:
         self.has("id", f"echo {uid}")
 
-    def install(self) -> subprocess.CompletedProcess[str]:
+    def install(self, *purpose: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(self.path / "sh"), str(SCRIPT), "python3"],
+            [str(self.path / "sh"), str(SCRIPT), "python3", *purpose],
             env={"PATH": str(self.path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -102,3 +103,31 @@ def test_goes_on_when_the_list_of_packages_cannot_be_renewed(machine: Machine) -
     answer = machine.install()
     assert answer.returncode == 0
     assert machine.log.read_text().split() == ["update", "install"]
+
+
+def test_what_emulated_machines_need_is_installed_for_them_only(
+    machine: Machine,
+) -> None:
+    machine.is_uid(0)
+    machine.has("clang-16", "exit 0")
+    machine.notes("apt-get")
+    assert machine.install().stdout == ""
+    answer = machine.install("vm")
+    assert answer.returncode == 0, answer.stderr
+    assert "missing: QEMU" in answer.stdout
+    _, command = machine.log.read_text().splitlines()
+    assert {"qemu-system-x86", "busybox-static"} <= set(command.split())
+    for name in FOR_VM:
+        machine.has(name, "exit 0")
+    machine.log.unlink()
+    assert "QEMU" not in machine.install("vm").stdout
+
+
+def test_a_busybox_that_needs_libraries_will_not_do(machine: Machine) -> None:
+    machine.is_uid(0)
+    machine.has("clang-16", "exit 0")
+    machine.notes("apt-get")
+    for name in FOR_VM:
+        machine.has(name, "exit 0")
+    machine.has("ldd", "echo 'libc.so.6 => /lib/libc.so.6'")
+    assert "missing: static busybox" in machine.install("vm").stdout

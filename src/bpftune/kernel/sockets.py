@@ -122,7 +122,8 @@ class Sockets:
         """
         mark = mark and not self.refused
         if mark:
-            self._sweep(time.monotonic_ns() - int(MARKS_LAST_S * 1e9))
+            # In the first minute after the machine booted, nothing is that old.
+            self._sweep(max(0, time.monotonic_ns() - int(MARKS_LAST_S * 1e9)))
         self._mark_them.value = mark
         self._unmarked.value = 0
         samples = self._run("sample_sockets", prefix, buffer_bytes, receivers)

@@ -35,6 +35,9 @@ FILES_BESIDE = 64
 START_S = 15.0
 STOP_S = 3.0
 
+patience = 1.0
+"""Both are that many times longer; more than 1 where a machine is very slow."""
+
 Record = dict[str, Any]
 
 
@@ -83,6 +86,7 @@ class Child:
         self, ready: Callable[[list[Record]], bool], timeout_s: float = START_S
     ) -> None:
         """Wait until *ready* holds for the records; LabError if it never will."""
+        timeout_s *= patience
         with self._heard:
             done = self._heard.wait_for(
                 lambda: ready(self.records) or self._ended, timeout_s
@@ -90,7 +94,7 @@ class Child:
             if ready(self.records):
                 return
         if done:
-            self._threads[1].join(STOP_S)
+            self._threads[1].join(STOP_S * patience)
             last = self._errors.decode(errors="replace").strip().splitlines()
             raise LabError(f"lab {self.name} ended: {last[-1] if last else 'silent'}")
         raise LabError(f"lab {self.name}: nothing heard for {timeout_s:g} s")
@@ -132,12 +136,12 @@ class Child:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(STOP_S)
+            process.wait(STOP_S * patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         for thread in self._threads:
-            thread.join(STOP_S)
+            thread.join(STOP_S * patience)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):

@@ -1,0 +1,46 @@
+"""Which tests run in an emulated machine: all, or parts that fit the time."""
+
+from __future__ import annotations
+
+PYTEST = (".venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "-q")
+
+# Does everything load, is it worth what it was, do facts and decisions arrive?
+SMOKE = (
+    "tests/kernel/test_budget.py",
+    "tests/kernel/test_features.py",
+    "tests/kernel/test_sysctl_hook.py",
+    "tests/system/test_daemon.py::"
+    "test_raises_what_holds_back_a_sender_older_than_the_daemon[4-None]",
+)
+
+# What goes by the kernel's own: hooks, iterators, fields, what helpers may do.
+PART = (
+    *SMOKE,
+    "tests/kernel/test_bpf_header.py",
+    "tests/kernel/test_congestion.py",
+    "tests/kernel/test_congestion_left_alone.py",
+    "tests/kernel/test_loader.py",
+    "tests/kernel/test_netns.py",
+    "tests/kernel/test_sockets.py",
+    "tests/kernel/test_sockets_again.py",
+    "tests/kernel/test_sockets_receivers.py",
+    "tests/kernel/test_sysctl.py",
+    "tests/kernel/test_transfers.py",
+    "tests/system/test_admin.py",
+    "tests/system/test_settings.py",
+    "tests/system/test_daemon.py::"
+    "test_raises_what_holds_back_receivers_that_live_and_that_come[4-None-None]",
+)
+ALL = ("tests/kernel", "tests/system")
+
+LISTS = (
+    "cp /sys/kernel/btf/vmlinux /run/vm/btf && "
+    ".venv/bin/python -m tests.vm.budget >/run/vm/programs"
+)
+
+COMMANDS = {
+    "smoke": (*PYTEST, *SMOKE),
+    "part": (*PYTEST, *PART),
+    "all": (*PYTEST, *ALL),
+    "lists": ("sh", "-c", LISTS),
+}
