@@ -80,10 +80,10 @@ def step(
         return choice, None
     choice, ended = _learn(choice, size, now_s, pace)
     ended = replace(ended, harm=harm, harmed=harmed)
-    choice = _let_wait(choice, ended, now_s)
-    standing = _standing(choice, ended)
+    choice = _freshen(_let_wait(choice, ended, now_s), now_s)
+    standing = _standing(choice, ended, now_s)
     is_settled = standing != choice.standing
-    choice = _freshen(replace(choice, standing=standing), now_s)
+    choice = replace(choice, standing=standing)
     arm, is_trial = _next(choice, ended, now_s, may_try=may_try, prior=prior or {})
     run = choice.block.run + (arm != choice.block.arm)
     choice = replace(choice, block=Block(arm, run, now_s, is_trial))
@@ -175,11 +175,7 @@ def _next(
     known = choice.arms_of(choice.acting)
     if ended.harm is not None or not choice.is_worth_trial or default not in known:
         return default, False
-    usable = [
-        name
-        for name in choice.arms
-        if name == default or not choice.vetoes.get(name, Veto()).forbids(now_s)
-    ]
+    usable = _usable(choice, now_s)
     best = best_known(known, usable, default)
     if ended.score is None or not may_try:
         return best, False
@@ -189,7 +185,16 @@ def _next(
     return arm, arm != best
 
 
-def _standing(choice: Choice, ended: Ended) -> str:
+def _usable(choice: Choice, now_s: float) -> list[str]:
+    """Return the arms that need not wait."""
+    return [
+        name
+        for name in choice.arms
+        if name == choice.default or not choice.vetoes.get(name, Veto()).forbids(now_s)
+    ]
+
+
+def _standing(choice: Choice, ended: Ended, now_s: float) -> str:
     """Return which arm may be said to be best: another only if that is sure."""
     standing, default = choice.standing, choice.default
     if ended.harm is not None and ended.block.arm == standing:
@@ -197,7 +202,7 @@ def _standing(choice: Choice, ended: Ended) -> str:
     known = choice.arms_of(ended.size)
     if standing not in known:
         return standing
-    best = best_known(known, choice.arms, default)
+    best = best_known(known, _usable(choice, now_s), default)
     difference = known[best].mean - known[standing].mean if best in known else 0.0
     doubt = math.sqrt(2) * deviation(known)
     sure = difference > max(HANDICAP, SURE * doubt)

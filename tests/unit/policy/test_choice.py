@@ -237,6 +237,23 @@ def test_the_least_round_trip_is_of_the_last_minutes() -> None:
     assert choice.min_rtt_us == 80_000
 
 
+def test_an_arm_that_has_to_wait_is_not_said_to_be_best() -> None:
+    choice = learned(POOR, GOOD)
+    assert choice.block.arm == choice.standing == BBR
+    choice, ended = block(choice, LOSSY, 1000.0)
+    assert ended is not None
+    assert (ended.ended.harm, ended.is_settled, choice.standing) == (
+        *(Harm.LOSS, True, CUBIC),
+    )
+    for now_s in (1100.0, 1200.0, 1300.0):  # it waits until 1600
+        choice, after = block(choice, POOR, now_s)
+        assert after is not None
+        assert (after.arm, after.is_settled, choice.standing) == (CUBIC, False, CUBIC)
+    choice, after = block(choice, POOR, 1700.0)  # now it is as if never seen
+    assert after is not None
+    assert (after.arm, after.is_trial, after.is_settled) == (BBR, True, False)
+
+
 def test_a_bad_name_delays_the_first_trial_and_no_more() -> None:
     """Ten thousand hostile prefixes cannot decide for an honest one."""
     for gain in (-MOST_VOTE, MOST_VOTE):
