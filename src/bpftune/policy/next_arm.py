@@ -137,7 +137,9 @@ def _let_wait(choice: Choice, ended: Ended, now_s: float) -> Choice:
     if name == choice.default:
         return choice
     veto = choice.vetoes.get(name, Veto())
-    if ended.harm is not None or (ended.score is None and ended.block.trial):
+    if ended.harm is not None and not ended.block.trial:
+        veto = veto.turned(now_s)
+    elif ended.harm is not None or (ended.score is None and ended.block.trial):
         veto = veto.ended_early(now_s)
     elif ended.score is not None:
         veto = Veto()

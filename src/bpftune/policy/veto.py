@@ -45,6 +45,15 @@ class Veto:
             waits=True,
         )
 
+    def turned(self, now_s: float) -> Veto:
+        """Return the veto after the best arm known did harm: the path turned.
+
+        That says nothing of trials. It may turn back any time, and the blocks of the
+        default need not show that: where one user over a path with 0.1 % loss became
+        four who share a shallow one, and one again, they were worth the same.
+        """
+        return replace(self, until_s=now_s + FIRST_WAIT_S, waits=True)
+
     def lifted(self, now_s: float) -> Veto:
         """Return the veto as the path turned: the arm may be tried now."""
         return replace(self, until_s=min(self.until_s, now_s))

@@ -24,6 +24,17 @@ def test_a_path_that_turned_ends_the_wait_but_the_next_is_as_long() -> None:
     assert veto.ended_early(1300.0).until_s == 1300.0 + 2 * VETO_S
 
 
+def test_where_the_best_arm_known_did_harm_the_next_trials_count_from_the_first() -> (
+    None
+):
+    veto = Veto().turned(0.0)
+    assert veto.forbids(FIRST_WAIT_S - 1)
+    assert veto.is_over(FIRST_WAIT_S)
+    veto = veto.ended_early(1000.0)
+    assert veto.until_s == 1000.0 + FIRST_WAIT_S
+    assert veto.ended_early(2000.0).until_s == 2000.0 + VETO_S
+
+
 def test_nothing_is_forbidden_at_first() -> None:
     assert not Veto().forbids(0.0)
     assert not Veto().is_over(1e9)
