@@ -22,7 +22,7 @@ Of one that has too few of them, nothing is known: what ended is forgotten in se
 """
 
 DECISIVE_S = 3600.0
-"""So long a soak has to decide; a shorter one may leave it open."""
+"""After so long the slope itself has to be below the limit, however sure it is."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Judgement:
         )
         if self.verdict is Verdict.GROWS:
             return f"{about}: it grows"
-        if self.verdict is Verdict.UNDECIDED and seconds >= DECISIVE_S:
+        is_shown = self.slope.per_minute < self.quantity.limit and self.slope.floors
+        if not is_shown and seconds >= DECISIVE_S:
             return f"{about}: not shown in {seconds / 60:.0f} minutes"
         return None
 

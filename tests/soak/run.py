@@ -21,6 +21,8 @@ from tests.soak.world import World
 from tests.system.daemon import wait_until
 from tests.system.installed import installed
 
+from bpftune.lab.errors import LabError
+
 COUNTED = Path(__file__).with_name("counted")
 LOOK_S = 5.0
 LEAST_LOOKS = 60
@@ -157,5 +159,7 @@ class Soak:
             return
         try:
             acts.do(act)
+        except LabError:  # such as traffic that does not begin in time
+            self.result.late += 1
         except (AssertionError, OSError) as error:
             self.fail(f"{act.kind}: {type(error).__name__}: {error}")

@@ -26,6 +26,7 @@ LEAST_WORTH = 3.0
 """Independent floors that there are at least: a line through them, and one beside."""
 
 MOST_CORRELATED = 0.95
+WHOLE = 0.9
 LEAST_ERROR = 1e-9
 
 
@@ -65,7 +66,7 @@ class Slope:
 def floors(points: Iterable[Point], block_s: float) -> list[Point]:
     """Return the least of each block of *block_s*, at the middle of the block.
 
-    The last block counts only if the points reach into its second half.
+    The last block counts only if it is almost whole: the floor of less is higher.
     """
     points = sorted(points)
     if not points:
@@ -76,7 +77,7 @@ def floors(points: Iterable[Point], block_s: float) -> list[Point]:
         block = int((at_s - begin_s) / block_s)
         least[block] = min(value, least.get(block, math.inf))
     last = max(least)
-    if last and end_s < begin_s + (last + 0.5) * block_s:
+    if last and end_s < begin_s + (last + WHOLE) * block_s:
         del least[last]
     return [
         (begin_s + (block + 0.5) * block_s, value)

@@ -16,6 +16,7 @@ from tests.soak.wanted import Place, Wanted
 from tests.system import churn
 from tests.system.daemon import WMEM, Daemon
 
+from bpftune.lab.errors import LabError
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 
@@ -166,8 +167,17 @@ class World:
         """Begin a bout, unless there is one; it is ended when its time is over."""
         if self.bout is not None:
             return
-        self.bout = Bout(seed, self._note)
-        # It was set after the namespace could be met.
-        self.wanted.admin_set(
-            self.bout.sender.name, WMEM, self.bout.sender.sysctl(WMEM)
-        )
+        noted: list[str] = []
+
+        def note(netns: Namespace) -> None:
+            noted.append(netns.name)
+            self._note(netns)
+            # It was set when the daemon could have met the namespace already.
+            self.wanted.admin_set(netns.name, WMEM, netns.sysctl(WMEM))
+
+        try:
+            self.bout = Bout(seed, note)
+        except LabError:
+            for name in noted:
+                self.wanted.ended(name)
+            raise

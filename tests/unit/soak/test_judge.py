@@ -4,9 +4,16 @@ import random
 from collections.abc import Callable
 
 import pytest
-from tests.soak.judge import DECISIVE_S, WARM_UP_S, judge, warm
+from tests.soak.judge import (
+    DECISIVE_S,
+    QUANTITIES,
+    WARM_UP_S,
+    Judgement,
+    judge,
+    warm,
+)
 from tests.soak.measure import Sample
-from tests.soak.slope import Verdict
+from tests.soak.slope import Slope, Verdict
 
 EVERY_S = 5.0
 
@@ -63,6 +70,16 @@ def test_a_short_soak_may_leave_it_open_and_a_long_one_may_not() -> None:
     assert rss.verdict is Verdict.UNDECIDED
     assert rss.wrong(60) is None
     assert "not shown" in (rss.wrong(DECISIVE_S) or "")
+
+
+@pytest.mark.parametrize(("per_minute", "is_wrong"), [(0.8, False), (1.2, True)])
+def test_of_a_long_soak_the_slope_itself_counts_if_it_is_not_sure(
+    per_minute: float, is_wrong: bool
+) -> None:
+    rss = Judgement(QUANTITIES[0], Slope(per_minute, 2.0, 30), ())
+    assert rss.verdict is Verdict.UNDECIDED
+    assert rss.wrong(60) is None
+    assert (rss.wrong(DECISIVE_S) is not None) == is_wrong
 
 
 def test_of_a_life_of_seconds_nothing_is_said() -> None:

@@ -26,12 +26,12 @@ def noisy(
 
 
 def test_a_floor_is_the_least_of_its_block() -> None:
-    points = [(0.0, 5.0), (3.0, 2.0), (9.0, 7.0), (10.0, 4.0), (16.0, 9.0)]
+    points = [(0.0, 5.0), (3.0, 2.0), (9.0, 7.0), (10.0, 4.0), (19.0, 9.0)]
     assert floors(points, 10) == [(5.0, 2.0), (15.0, 4.0)]
 
 
-def test_a_block_that_has_hardly_begun_does_not_count() -> None:
-    assert floors([(0.0, 5.0), (9.0, 3.0), (12.0, 9.0)], 10) == [(5.0, 3.0)]
+def test_a_block_that_is_not_whole_does_not_count() -> None:
+    assert floors([(0.0, 5.0), (9.0, 3.0), (18.0, 9.0)], 10) == [(5.0, 3.0)]
     assert floors([], 10) == []
 
 
