@@ -45,7 +45,7 @@ vmtests-all: vm
 
 ##@ vmsmoke: does everything load under KERNEL, and do facts arrive? In four minutes
 vmsmoke: vm
-	$(VM) $(KERNEL) --tests smoke --timeout 600
+	$(VM) $(KERNEL) --tests smoke --timeout 900
 
 ##@ kernel-lists: renew what tests know of kernels: attach points, verifier's work
 kernel-lists: vm
