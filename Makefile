@@ -44,9 +44,9 @@ vmtests: vm
 vmtests-all: vm
 	$(VM) all --tests part --timeout 1200
 
-##@ vmsmoke: does everything load under KERNEL, and does it decide? In four minutes
+##@ vmsmoke: does everything load under KERNEL, and do facts arrive? In four minutes
 vmsmoke: vm
-	$(VM) $(KERNEL) --tests smoke --timeout 600
+	$(VM) $(KERNEL) --tests smoke --timeout 900
 
 ##@ kernel-lists: renew what tests know of kernels: attach points, verifier's work
 kernel-lists: vm
