@@ -23,6 +23,8 @@ COUNTED = (
     "Counted is the end of each run, after what was to be learned; *learning included* "
     "counts from the beginning."
 )
+MARK = " \\*"
+SPOILED = "\\* is worth less, as the machine was short of time in "
 NOT_MEASURED = " What has a - was not measured."
 NO_BBR = (
     "The kernel did not offer bbr: nobody could choose it. See modprobe tcp_bbr, and "
@@ -69,6 +71,12 @@ def _late_words(found: Record | None) -> list[str]:
     return [gain_words(found["whole_gain"]), reached, told]
 
 
+def _is_spoiled(results: Record, tuner: str) -> bool:
+    """Tell whether a run of *tuner*, or one that it is paired with, may be spoiled."""
+    pair = (results.get(name, {}).get("cautions") for name in (NONE.name, tuner))
+    return any(pair)
+
+
 def _rows(case: Record, tuners: Sequence[Record]) -> Iterable[list[str]]:
     results = case["results"]
     for number, measure in enumerate(case["measures"]):
@@ -81,7 +89,8 @@ def _rows(case: Record, tuners: Sequence[Record]) -> Iterable[list[str]]:
             elif tuner["name"] == NONE.name:
                 cells.append(level_words(told["level"], measure))
             else:
-                cells.append(gain_words(told["gain"]))
+                mark = MARK if _is_spoiled(results, tuner["name"]) else ""
+                cells.append(gain_words(told["gain"]) + mark)
         late = _late_words(results.get(OURS.name)) if number == 0 else [""] * len(LATE)
         yield [case["title"] if number == 0 else "", name, *cells, *late]
 
@@ -137,7 +146,7 @@ def notes(matrix: Record) -> str:
         if one["cautions"]
     ]
     if spoiled:
-        told.append(f"The machine was short of time in {'; '.join(spoiled)}.")
+        told.append(SPOILED + f"{'; '.join(spoiled)}.")
     told += [
         f"{one['case']}, {one['tuner']}, repeat {one['repeat']} failed: {one['failed']}"
         for one in matrix["failed"]

@@ -67,4 +67,7 @@ def test_what_spoiled_runs_and_what_failed_is_told() -> None:
     ]
     told = table(found)
     assert "short of time in long-fat (none: packets late)" in told
+    cells = [cells_of(line) for line in told.splitlines()[2:4]]
+    assert all(cell.endswith("x (1.19-1.20) \\*") for cell in cells[0][3:4])
+    assert not any(cell.endswith("*") for cell in [cells[0][2], *cells[1]])
     assert "lan, bpftune, repeat 2 failed: no BTF" in told
