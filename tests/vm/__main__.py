@@ -43,6 +43,7 @@ ENVIRONMENT = {
     # To look for plugins reads what describes each package, file by file.
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
 }
+_fetching = threading.Lock()  # apt's own lock is an error to whoever comes second
 NOT_TRIED = 77
 """Exit status for what could not be tried, as Automake's tests have it."""
 
@@ -110,7 +111,8 @@ def try_kernel(
     out.mkdir(parents=True, exist_ok=True)
     environment = ENVIRONMENT | dict(one.split("=", 1) for one in options.env)
     try:
-        kernel = fetch(series)
+        with _fetching:
+            kernel = fetch(series)
         release = kernel.release
         guest = Guest(kernel, command, ROOT, out.resolve(), environment, machines)
         for attempt in range(1, ATTEMPTS + 1):
