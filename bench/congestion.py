@@ -86,6 +86,7 @@ FOREIGN = (
     "trials",
     "early_ends",
     "early_flows",
+    "most_early_flows",
 )
 CASES = (
     Case(
@@ -130,6 +131,7 @@ CASES = (
             "off_flows",
             "trials",
             "early_ends",
+            "most_early_flows",
             "whole_resent_self",
             "whole_resent_cubic",
             "whole_resent_bbr",
@@ -155,6 +157,7 @@ CASES = (
             "second_resent",
             "second_early_ends",
             "second_early_flows",
+            "second_most_early_flows",
             "second_off_time",
         ),
     ),

@@ -192,11 +192,13 @@ def side_figures(run: Run, side: Run) -> Figures:
     """Return what bpftune did for one destination.
 
     *blocks* were judged, and *learned_s* had passed, when it first chose another
-    algorithm than the default; *early_flows* is the most that a trial lasted which
-    did harm, 0 without any. *late_off_time* is that of the last third.
+    algorithm than the default. *early_flows* is after how many a trial ended which
+    did harm, the median, and *most_early_flows* the most; 0 without any.
+    *late_off_time* is that of the last third.
     """
     chosen = [one for one in decisions(run, side, "chosen") if one["arm"] != DEFAULT]
     early = [one for one in decisions(run, side, "ended") if one["harm"]]
+    early_flows = [one["flows"] or 0 for one in early] or [0]
     off_flows, off_time = off_default(side["transfers"])
     late = ended_in(side, whole(run).last_third())
     return {
@@ -204,7 +206,8 @@ def side_figures(run: Run, side: Run) -> Figures:
         "learned_s": chosen[0]["after_s"] if chosen else None,
         "trials": len(decisions(run, side, "tries")),
         "early_ends": len(early),
-        "early_flows": max((one["flows"] or 0 for one in early), default=0),
+        "early_flows": statistics.median(early_flows),
+        "most_early_flows": max(early_flows),
         "off_flows": off_flows,
         "off_time": off_time,
         "late_off_time": off_default(late)[1],

@@ -109,6 +109,8 @@ def test_figures_compare_with_the_default() -> None:
         record(3, "tries", "tries bbr", arm="cubic", cubic_blocks=1),
         record(4, "ended", "stays cubic", arm="bbr", harm="loss", flows=4),
         record(5, "ended", "back to cubic", arm="bbr", flows=40),
+        record(6, "ended", "stays cubic", arm="bbr", harm="loss", flows=4),
+        record(7, "ended", "stays cubic", arm="bbr", harm="loss", flows=13),
     ]
     found = figures({"self": ours, "cubic": run(10.0, transfer(25)), "bbr": run(80.0)})
     assert found["gain"] == pytest.approx(9)
@@ -118,7 +120,8 @@ def test_figures_compare_with_the_default() -> None:
     assert found["rtt_ms_bbr"] is None
     assert found["whole_resent"] == pytest.approx(0.5)
     assert found["blocks"] is found["learned_s"] is None
-    assert (found["trials"], found["early_ends"], found["early_flows"]) == (1, 1, 4)
+    assert (found["trials"], found["early_ends"]) == (1, 3)
+    assert (found["early_flows"], found["most_early_flows"]) == (4, 13)
     assert found["off_flows"] == pytest.approx(0.5)
     assert found["late_off_time"] == 1.0
     assert "foreign_gain" not in found
