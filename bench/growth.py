@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import socket
@@ -40,6 +41,7 @@ from bpftune.lab.network import Lab
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from multiprocessing.connection import Connection
 
     from bpftune.lab.link import Link
 
@@ -53,6 +55,9 @@ COUNTED_BYTES = 120_000
 SENDERS = 16
 PER_ADDRESS = 25_000
 """Connections to one address: as many as there are ports, and some left."""
+
+OTHER_FILES = 64
+"""That a process has open beside its connections."""
 
 Row = dict[str, Any]
 
@@ -124,23 +129,41 @@ def namespaces(count: int) -> Iterator[Callable[[], object]]:
         yield nothing
 
 
+def hold(path: Path, address: str, count: int, pipe: Connection) -> None:
+    """Have *count* connections to *address* in the namespace at *path* until told."""
+    set_namespace(path)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((address, 0)))
+        for _ in range(count):
+            at = listener.getsockname()
+            stack.enter_context(socket.create_connection(at))
+            stack.enter_context(listener.accept()[0])
+        pipe.send(count)
+        pipe.recv()
+
+
 @contextmanager
 def connections(count: int) -> Iterator[Callable[[], object]]:
-    """Have so many of them, both ends on this machine."""
+    """Have so many of them, both ends on this machine.
+
+    They belong to several processes, as one may not open that many files.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(PER_ADDRESS, (files - OTHER_FILES) // 2)
+    processes = multiprocessing.get_context("spawn")
     with Lab() as lab, ExitStack() as stack:
         host = lab.namespace("host")
         host.ip("route add local 11.0.0.0/8 dev lo")
         host.set_sysctl("net.ipv4.ip_local_port_range", "1024 65535")
-
-        def connect() -> None:
-            listener = stack.enter_context(socket.create_server(("", 0), backlog=1024))
-            port = listener.getsockname()[1]
-            for number in range(count):
-                address = f"11.0.{number // PER_ADDRESS}.1"
-                stack.enter_context(socket.create_connection((address, port)))
-                stack.enter_context(listener.accept()[0])
-
-        host.inside(connect)
+        for number, first in enumerate(range(0, count, most)):
+            mine, its = processes.Pipe()
+            of_child = host.path, f"11.0.{number}.1", min(most, count - first), its
+            child = processes.Process(target=hold, args=of_child)
+            child.start()
+            stack.callback(child.join)
+            stack.callback(mine.send, None)
+            its.close()
+            mine.recv()
         yield nothing
 
 
@@ -234,9 +257,6 @@ def main(argv: list[str] | None = None) -> int:
     out = HERE / "results" / "growth.json"
     parser.add_argument("--out", type=Path, default=out)
     options = parser.parse_args(argv)
-    files = 2 * max([0, *options.connections]) + 4096
-    most = max(files, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     rows = []
     for make, counts in (
         (connections, options.connections),
