@@ -20,6 +20,7 @@ from bpftune.lab.namespaces import Namespace
 
 ROOT = Path(__file__).resolve().parents[2]
 WMEM = "net.ipv4.tcp_wmem"
+LACKING = (LOST_MARKS, "this kernel has no tracepoint")
 FIELDS = {
     *("time", "schema", "record", "tuner", "tunable", "netns"),
     *("old", "new", "why", "change", "undo"),
@@ -150,7 +151,16 @@ class Daemon:
 
     def degraded(self) -> list[Told]:
         """Return what is degraded, but for what this kernel itself lacks."""
-        return [one for one in self.of_kind("degraded") if LOST_MARKS not in one["why"]]
+        return [
+            one
+            for one in self.of_kind("degraded")
+            if not any(lack in one["why"] for lack in LACKING)
+        ]
+
+    @property
+    def lacks(self) -> bool:
+        """Whether this kernel lacks something, and nothing else is wrong."""
+        return bool(self.of_kind("degraded")) and not self.degraded()
 
     def of_kind(self, kind: str) -> list[Told]:
         return [one for one in list(self.records) if one["record"] == kind]
