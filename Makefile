@@ -58,7 +58,7 @@ kernel-lists: vm
 # not be installed is told by tests.vm.
 vm: build
 	-@setup/install-dependencies $(PYTHON) vm
-	@$(BIN)/python -m bpftune.compile tests examples
+	@$(BIN)/python -m bpftune.compile tests/kernel tests/system examples
 	@$(BIN)/python -m compileall -q src tests/vm
 	@mkdir -p build/vm
 	@$(BIN)/python -m pytest -q --collect-only $(ROOT_TESTS) >/dev/null
