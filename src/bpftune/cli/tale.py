@@ -37,7 +37,7 @@ HAPPENED = {
     "adopted": "adopted",
     "rolled_back": "rolled back",
     "tries": "on trial",
-    "ended": "trial ended",
+    "ended": "ended",
     "advice": "advised",
     "stopped": "stays",
 }
