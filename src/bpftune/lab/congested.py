@@ -97,7 +97,7 @@ CONGESTED = (
         loss=0.001,
         transfer_bytes=40 * MB,
         turns="900s loss=0% bdp=0.25 flows=4; 1800s loss=0.1% bdp=1 flows=1",
-        seconds=2700.0,
+        seconds=3600.0,
         **LONG,
     ),
     Scenario(
