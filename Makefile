@@ -64,7 +64,7 @@ vm: build
 	@$(BIN)/python -m pytest -q --collect-only $(ROOT_TESTS) >/dev/null
 
 ##@ check: linters, types and unit tests, in about two minutes, without root
-check: build man
+check: build man $(VENV)/benched
 	$(BIN)/ruff check --quiet $(CHECKED)
 	$(BIN)/ruff format --check --quiet $(CHECKED)
 	$(BIN)/mypy $(CHECKED)
