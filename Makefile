@@ -40,7 +40,7 @@ tests: check
 vmtests: vm
 	$(VM) $(KERNEL) --tests all --timeout 7200
 
-##@ vmtests-all: those that matter most under all four kernels, in forty minutes
+##@ vmtests-all: those that matter most under all four kernels
 vmtests-all: vm
 	$(VM) all --tests part --timeout 1200
 
@@ -80,7 +80,7 @@ bench: build $(VENV)/benched
 	$(AS_ROOT) $(BIN)/python -m bench $(if $(FULL),--full,$(if $(QUICK),--quick)) \
 		$(if $(TUNER),--tuner '$(TUNER)') $(if $(RESUME),--resume)
 
-##@ overhead: measure what bpftune costs, in twenty minutes
+##@ overhead: measure what bpftune costs, in about half an hour
 overhead: build
 	$(AS_ROOT) $(BIN)/python -m bench.overhead
 	$(AS_ROOT) $(BIN)/python -m bench.congestion_cost

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from bpftune.kernel.process import maps_bytes, open_files
+
 
 class Footprint(NamedTuple):
     """What a daemon takes at one moment."""
@@ -34,28 +36,35 @@ def fields_of(text: str) -> dict[str, str]:
     return {name: value.strip() for name, _, value in pairs}
 
 
-def footprint(pid: int) -> Footprint:
-    """Return what process *pid* takes now; OSError if it is gone."""
-    proc = Path("/proc", str(pid))
-    maps: dict[str, int] = {}
-    programs: dict[str, int] = {}
-    infos = list((proc / "fdinfo").iterdir())
-    for path in infos:
+def cpu_s(pid: int) -> float:
+    """Return the processor time of process *pid* so far."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def programs_bytes(proc: Path) -> int:
+    """Return the memory of the BPF programs that are held."""
+    found: dict[str, int] = {}
+    for path in (proc / "fdinfo").iterdir():
         try:
             info = fields_of(path.read_text())
         except FileNotFoundError:
             continue  # closed since
-        for key, found in (("map_id", maps), ("prog_id", programs)):
-            # A link names its program too, but has no memory of its own.
-            if key in info and "memlock" in info:
-                found[info[key]] = int(info["memlock"])
+        # A link names its program too, but has no memory of its own.
+        if "prog_id" in info and "memlock" in info:
+            found[info["prog_id"]] = int(info["memlock"])
+    return sum(found.values())
+
+
+def footprint(pid: int) -> Footprint:
+    """Return what process *pid* takes now; OSError if it is gone."""
+    proc = Path("/proc", str(pid))
     status = fields_of((proc / "status").read_text())
-    words = (proc / "stat").read_text().rpartition(")")[2].split()
     return Footprint(
         rss_bytes=int(status["VmRSS"].split()[0]) * 1024,
-        maps_bytes=sum(maps.values()),
-        programs_bytes=sum(programs.values()),
-        files=len(infos),
-        cpu_s=(int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"),
+        maps_bytes=maps_bytes(proc) or 0,
+        programs_bytes=programs_bytes(proc),
+        files=open_files(proc),
+        cpu_s=cpu_s(pid),
         wakeups=int(status["voluntary_ctxt_switches"]),
     )

@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.footprint import cpu_s
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Requests, Traffic
@@ -99,12 +100,6 @@ def program_counts(pid: int) -> Counts:
             name = program_name(int(fields["prog_id"]))
             counts[name] = int(fields["run_cnt"]), int(fields["run_time_ns"])
     return counts
-
-
-def cpu_s(pid: int) -> float:
-    """Return the processor time of process *pid* so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(pid: int, what: str, unit: str, work: Callable[[], float]) -> list[Row]:

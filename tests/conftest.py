@@ -20,11 +20,16 @@ if not is_emulated():  # to import it takes ten seconds there, and none needs it
     settings.load_profile("bpftune")
 
 
+def pytest_configure() -> None:
+    """Have the laboratory wait as long as the tests do."""
+    if is_emulated():
+        child.patience = slowness()
+
+
 def pytest_report_header() -> str | None:
-    """Say how slow an emulated machine is, and have the laboratory wait as well."""
+    """Say how slow an emulated machine is; pytest does not ask if it is quiet."""
     if not is_emulated():
         return None
-    child.patience = slowness()
     return f"emulated: {slowness():.0f} times slower; deadlines are that much longer"
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
+from bpftune.lab import child
 from tests import pace
 
 
@@ -30,6 +35,24 @@ def test_an_emulated_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.is_emulated()
     monkeypatch.delenv(pace.EMULATED)
     assert not pace.is_emulated()
+
+
+@pytest.mark.parametrize("how", ["--quiet", "--verbose"])
+def test_the_laboratory_is_as_patient_as_the_tests_of_an_emulated_machine(
+    how: str,
+) -> None:
+    environment = {**os.environ, pace.EMULATED: "1", pace.MEASURED: "3.5"}
+    this = f"{__file__}::test_the_laboratory_waits_as_long_as_tests_do"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", how, this]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_the_laboratory_waits_as_long_as_tests_do() -> None:
+    assert child.patience == (pace.slowness() if pace.is_emulated() else 1)
 
 
 def test_a_limit_is_exceeded_in_an_emulated_machine_only(

@@ -35,8 +35,8 @@ def more_loss(flows: int, *, trial: bool) -> float:
 
     Of the best arm known few flows may lose more than many, so that chance does not
     throw it out: where 1 % is lost at random, transfers of 10 MB, the first ten of a
-    block of bbr were seen to lose 3.5 %, and 62 before them none. A path that has
-    become shallow shows 12 to 18 %.
+    block of bbr were seen to lose 3.5 %, and 62 before them none. Over a path that had
+    become shallow ten lost 4.3 and 8.3 %.
     """
     return MORE_LOSS if trial else MORE_LOSS * (1 + math.sqrt(LATER_FLOWS / flows))
 
