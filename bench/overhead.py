@@ -1,9 +1,10 @@
 """What the daemon costs a machine that has no use for it.
 
 First the BPF programs: how often they run and how long, per short connection,
-per MB of bulk and per second of a fast flow over veth, from the kernel's own
-statistics. Then a healthy host: bulk and request/response over veth, with and
-without the daemon by turns, as ratios of pairs.
+per MB of bulk and per second of 10 Gbit/s over veth, from the kernel's own
+statistics; beside them the daemon's own time, and how often it woke. Then a healthy
+host: bulk and request/response over veth, with and without the daemon by turns, as
+ratios of pairs.
 
     python -m bench.overhead [--repeat N] [--seconds S] [--out FILE]
 
@@ -28,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.footprint import cpu_s
+from bench.footprint import footprint
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Requests, Traffic
@@ -45,6 +46,7 @@ PAYLOAD = bytes(1000)
 REQUEST_BYTES = 4096
 WARM_UP_S = 1.0
 MB = 1_000_000
+FAST_BYTES_PER_S = 10e9 / 8
 STATS_RUN_TIME = 0  # enum bpf_stats_type
 NAME_AT, INFO_BYTES = 64, 256  # struct bpf_prog_info
 
@@ -104,8 +106,9 @@ def program_counts(pid: int) -> Counts:
 
 def measured(pid: int, what: str, unit: str, work: Callable[[], float]) -> list[Row]:
     """Do *work*, which returns how many units it did; return a row per program."""
-    before, cpu_before, began_s = program_counts(pid), cpu_s(pid), time.monotonic()
+    before, daemon, began_s = program_counts(pid), footprint(pid), time.monotonic()
     units = work()
+    now = footprint(pid)
     took_s = time.monotonic() - began_s
     rows: list[Row] = []
     for name, after in sorted(program_counts(pid).items()):
@@ -128,8 +131,9 @@ def measured(pid: int, what: str, unit: str, work: Callable[[], float]) -> list[
             "unit": unit,
             "program": "(the daemon's own time)",
             "units": round(units, 3),
-            "ns_per_unit": (cpu_s(pid) - cpu_before) * 1e9 / units,
+            "ns_per_unit": (now.cpu_s - daemon.cpu_s) * 1e9 / units,
             "seconds": round(took_s, 3),
+            "wakeups_per_minute": (now.wakeups - daemon.wakeups) * 60 / took_s,
         }
     )
     for row in rows:
@@ -182,6 +186,9 @@ def programs(lab: Lab, seconds: float) -> list[Row]:
         flows.stop()
         return sum(map(sum, (one["bytes"] for one in flows.received()))) / MB
 
+    def fast_seconds(link: Link) -> float:
+        return megabytes(link) * MB / FAST_BYTES_PER_S
+
     def flow_seconds(link: Link) -> float:
         flows = lab.traffic(link, Bulk())
         flows.wait_s(seconds)
@@ -204,7 +211,7 @@ def programs(lab: Lab, seconds: float) -> list[Row]:
                 ("short connections", "connection", lambda: short_connections(veth)),
                 ("requests over veth", "request", lambda: requests(veth)),
                 ("bulk over veth", "MB", lambda: megabytes(veth)),
-                ("a flow over veth", "second", lambda: flow_seconds(veth)),
+                ("bulk over veth", "second of 10 Gbit/s", lambda: fast_seconds(veth)),
                 ("a flow over 40 ms", "second", lambda: flow_seconds(far)),
             ]
             return [row for one in work for row in measured(pid, *one)]
@@ -289,18 +296,21 @@ def ratio_row(kind: str, ratios: list[float], rates: list[float]) -> Row:
 
 def table_row(row: Row) -> str:
     """Return one line of the table of programs."""
-    runs = ns = ""
+    runs = ns = wakeups = ""
     if "runs" in row:
         runs, ns = f"{row['runs_per_unit']:.3g}", f"{row['ns_per_run']:.0f}"
+    else:
+        wakeups = f"{row['wakeups_per_minute']:.3g}"
     return (
         f"| {row['what']} | {row['program']} | {runs} | {ns} "
-        f"| {row['ns_per_unit']:.4g} ns / {row['unit']} |"
+        f"| {row['ns_per_unit']:.4g} ns / {row['unit']} | {wakeups} |"
     )
 
 
 def report(rows: list[Row], healthy: list[Row]) -> str:
     """Return both tables."""
-    lines = ["| traffic | program | runs | ns a run | cost |", "|---|---|---|---|---|"]
+    heads = ["traffic", "program", "runs", "ns a run", "cost", "wake-ups a minute"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     lines += map(table_row, rows)
     lines += ["", "| healthy host | with / without | ± 2 s.e. | turns: least, most |"]
     lines += ["|---|---|---|---|"]

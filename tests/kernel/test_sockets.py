@@ -25,6 +25,7 @@ from tests.kernel.senders import (
     Namespace,
     by_cookie,
     cookie_of,
+    fill,
     namespace,
     prefix_of,
     tcp_info,
@@ -92,12 +93,7 @@ def test_limited_times_count_the_running_span(
     with netns.connection(V4) as (client, server):
         transfer(client, server, PLENTY)
         (idle,) = netns.call(sockets.sample)
-        client.setblocking(False)
-        try:
-            while True:
-                client.send(bytes(1 << 20))
-        except BlockingIOError:
-            pass
+        fill(client, server)
         wait_until(lambda: tcp_info(client).rwnd_limited_us > 100_000)
         before = tcp_info(client)
         (sample,) = netns.call(sockets.sample)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.kernel.senders import (
     Namespace,
     by_cookie,
     cookie_of,
+    fill,
     namespace,
     prefix_of,
     tcp_info,
@@ -109,17 +110,13 @@ def test_bytes_and_busy_times_go_on_from_a_full_look_to_a_cheap_one(
 ) -> None:
     """A receiver that does not read keeps the sender busy all the time."""
     with senders(netns, V4) as [(client, server)]:
-        client.setblocking(False)
-        with suppress(BlockingIOError):
-            while True:
-                client.send(bytes(1 << 20))
+        fill(client, server)
         wait_until(lambda: tcp_info(client).rwnd_limited_us > 0)
         looks = [*search(netns, sockets)]
         for _ in range(2):
             before = tcp_info(client).busy_us
             wait_until(lambda: tcp_info(client).busy_us > before + 20_000)  # noqa: B023
             looks += [*sockets.again(netns.cookie), *search(netns, sockets)]
-        del server
     assert len(looks) == 5
     for old, new in pairwise(looks):
         ticks = new.now_jiffies - old.now_jiffies
