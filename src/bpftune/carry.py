@@ -119,6 +119,7 @@ class Carrier:
         *,
         by_hand: Value | None = None,
     ) -> None:
+        entry.refused = None
         undo = None
         if by_hand is not None and by_hand != entry.expected:
             undo = self.by_hand(entry.netns, entry.tunable, by_hand)
@@ -217,7 +218,10 @@ class Carrier:
             raise
 
     def _refused(self, entry: Entry, change: Change, reason: str) -> Event:
-        self._say("rejected", entry, reason, entry.expected, change.value)
+        refused = change.value, reason
+        if entry.refused != refused:
+            self._say("rejected", entry, reason, entry.expected, change.value)
+            entry.refused = refused
         return Rejected(entry.netns.cookie, change.tunable, change.value, reason)
 
     def keep(self, keep: Keep, cookie: NetnsCookie) -> None:

@@ -33,6 +33,8 @@ class Entry:
     *change_id* is of the last change, *earlier_ids* of those before it since
     the value was *found*. *by_file*: a file of the admin's sets it, which the
     next run of the daemon reads again. *noted*: the journal knows the entry.
+    *refused* is the value and the reason of the refusal that was told last, None once
+    something else was.
     """
 
     netns: Netns
@@ -53,6 +55,7 @@ class Entry:
     raises_s: list[float] = field(default_factory=list)
     by_file: bool = False
     noted: bool = False
+    refused: tuple[Value, str] | None = None
 
     @property
     def ours(self) -> bool:

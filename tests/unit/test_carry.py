@@ -118,6 +118,24 @@ def test_what_the_governor_refuses_is_not_written_and_its_tuner_hears(
     assert (desk.last.record, desk.last.why) == ("rejected", why)
 
 
+def test_the_same_refusal_is_told_once_until_something_else_is(desk: Desk) -> None:
+    desk.meet(RED)
+    desk.carrier.pauses.pause("everything")
+    for netns in (HOST, RED) * 3:
+        refused = Rejected(netns.cookie, TCP_WMEM, GROWN, "paused by the admin")
+        assert desk.change(GROWN, netns) == refused
+    assert [one.netns for one in desk.records] == [HOST, RED]
+    desk.change(wmem(16 * MIB))
+    assert [one.new for one in desk.records] == [GROWN, GROWN, wmem(16 * MIB)]
+    desk.carrier.pauses.resume(None)
+    desk.change(GROWN)
+    desk.carrier.settle(None, "stopped")
+    desk.carrier.pauses.pause("everything")
+    desk.change(GROWN)
+    kinds = [one.record for one in desk.records[3:]]
+    assert kinds == ["change", "taken_back", "rejected"]
+
+
 def test_what_the_kernel_refuses_is_told_with_its_words_and_the_old_value_counts(
     desk: Desk,
 ) -> None:

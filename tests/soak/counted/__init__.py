@@ -71,7 +71,7 @@ class Counter(Tuner):
             return []
         if WARD not in (facts.netns.name or ""):
             return []
-        # Who is refused waits, and asks for nothing twice.
+        # Who is refused waits; while it is paused the same is asked again and again.
         if facts.now_s < self.refused_s.get(cookie, -REFUSED_S) + REFUSED_S:
             return []
         step = self.steps[cookie] = self.steps.get(cookie, 0) + 1
