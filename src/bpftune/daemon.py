@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from bpftune.machine import Machine
     from bpftune.settings_file import SettingsFile
 
+AT_ONCE = 256
+"""Events taken from the ring buffer: a flood of them takes memory there, not here."""
+
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
 
@@ -123,7 +126,7 @@ class Daemon(Dispatcher):
     def drain(self) -> None:
         """Handle the events that wait in the ring buffer, for a while."""
         if not self._drained:
-            self._drained.extend(self._take_events())
+            self._drained.extend(self._take_events(AT_ONCE))
         end_s = self.clock() + DRAIN_S
         while self._drained and self.clock() <= end_s:
             self.handle(*self._drained.popleft())

@@ -19,6 +19,7 @@ from bpftune.arrange import Arranger
 from bpftune.carry import Carrier
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
+from bpftune.kernel.ring_buffer import RingBuffer
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.learned import Learned
 from bpftune.ledger import Ledger
@@ -221,9 +222,9 @@ class Dispatcher:
             named.append(event)
         return named
 
-    def _take_events(self) -> list[tuple[Tuner, Event]]:
-        """Take all events that wait, those drained before first."""
-        new = self.machine.loader.events()
+    def _take_events(self, most: int = RingBuffer.BATCH) -> list[tuple[Tuner, Event]]:
+        """Take those drained before, and events that wait, at most *most*."""
+        new = self.machine.loader.events(most)
         self.received.update(tuner.name for tuner, _ in new)
         events = [*self._drained, *new]
         self._drained.clear()

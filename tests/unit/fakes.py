@@ -258,10 +258,8 @@ class FakeLoader:
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)
 
-    def events(self) -> list[tuple[Tuner, Event]]:
-        drained = list(self.waiting)
-        self.waiting.clear()
-        return drained
+    def events(self, most: int = 4096) -> list[tuple[Tuner, Event]]:
+        return [self.waiting.popleft() for _ in range(min(most, len(self.waiting)))]
 
     def lost(self) -> dict[str, dict[str, int]]:
         return self.losses

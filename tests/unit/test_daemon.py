@@ -189,6 +189,17 @@ def test_events_in_the_ring_go_to_their_tuners_in_order(scene: Scene) -> None:
     assert scene.tuner.heard == events
 
 
+def test_a_flood_waits_in_the_ring_and_not_in_memory(scene: Scene) -> None:
+    waiting = scene.machine.loader.waiting
+    events = [Seen(HOST.cookie, number) for number in range(900)]
+    scene.machine.loader.queue(scene.tuner, *events)
+    for _ in range(len(events)):
+        before = len(waiting)
+        scene.daemon.turn()
+        assert before - len(waiting) <= 256
+    assert scene.tuner.heard == events
+
+
 def test_what_a_namespace_has_not_is_not_among_the_facts(scene: Scene) -> None:
     scene.machine.sysctls.missing.add((RED.cookie, TCP_WMEM.name))
     scene.see(RED)

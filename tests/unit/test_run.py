@@ -160,7 +160,8 @@ def test_a_loop_that_fails_still_takes_back_the_trial(stage: Stage) -> None:
     first: list[tuple[Tuner, Event]] = [(stage.tuner, Seen(RED.cookie))]
     calls = iter([first, None])
 
-    def events() -> list[tuple[Tuner, Event]]:
+    def events(most: int = 0) -> list[tuple[Tuner, Event]]:
+        del most
         batch = next(calls, [])
         if batch is None:
             raise ZeroDivisionError

@@ -189,14 +189,14 @@ class Loader:
 
     # --- events --------------------------------------------------------------------
 
-    def events(self) -> list[tuple[Tuner, Event]]:
+    def events(self, most: int = RingBuffer.BATCH) -> list[tuple[Tuner, Event]]:
         """Take the events that wait, oldest first; do not wait for more.
 
-        At most ``RingBuffer.BATCH`` at once; ``fd`` stays readable if there
-        are more. What cannot be decoded is counted.
+        At most *most* at once; ``fd`` stays readable if there are more. What
+        cannot be decoded is counted.
         """
         found: list[tuple[Tuner, Event]] = []
-        for record in self._ring.consume() if self._ring else ():
+        for record in self._ring.consume(most) if self._ring else ():
             if len(record) < _HEADER.size:
                 self._unknown[_SOMEBODY] += 1
                 continue

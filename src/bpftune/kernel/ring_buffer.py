@@ -13,12 +13,13 @@ class RingBuffer:
     """The reading end of a ring buffer map."""
 
     BATCH = 4096
-    """So many records at most are taken at once."""
+    """So many records at most are taken at once: all that there is room for."""
 
     def __init__(self, map_fd: int) -> None:
         """Read from the map *map_fd*, which stays its owner's."""
         self._lib = libbpf()
         self._records: list[bytes] = []
+        self._most = self.BATCH
         # libbpf calls it for as long as this object lives.
         self._callback = SAMPLE(self._copy)
         self._ring = self._lib["ring_buffer__new"](map_fd, self._callback, None, None)
@@ -31,10 +32,11 @@ class RingBuffer:
     def _copy(self, _context: int, data: int, size: int) -> int:
         # An exception in here would be printed and the record lost.
         self._records.append(string_at(data, size))
-        return 0 if len(self._records) < self.BATCH else -errno.ENOBUFS
+        return 0 if len(self._records) < self._most else -errno.ENOBUFS
 
-    def consume(self) -> list[bytes]:
-        """Take the records that are there, at most ``BATCH``; do not wait."""
+    def consume(self, most: int = BATCH) -> list[bytes]:
+        """Take the records that are there, at most *most*; do not wait."""
+        self._most = most
         result = self._lib["ring_buffer__consume"](self._ring)
         records, self._records = self._records, []
         if result < 0 and result != -errno.ENOBUFS:
