@@ -80,10 +80,10 @@ def test_writes_and_decisions_are_counted() -> None:
 
 
 def test_what_may_have_spoiled_a_run_is_told() -> None:
-    assert cautions(steady(1)) == []
+    assert cautions(steady(1, late_s=0.09)) == []
     run = steady(
         1,
-        late_s=0.05,
+        late_s=0.11,
         emulator_busy=0.9,
         waited_s=0.03,
         writes={"net.ipv4.tcp_wmem": 1},
