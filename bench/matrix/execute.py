@@ -141,7 +141,10 @@ def _levels(
     values.write_text(point.as_sysctls())
     told = begins(f"{case.name}, by hand: {point.words()}", case.fixed_s)
     scenario = case.at(case.fixed_s)
-    result = run_scenario(scenario, f"sysctl:{values}", SEARCH_SEED, told)
+    try:
+        result = run_scenario(scenario, f"sysctl:{values}", SEARCH_SEED, told)
+    finally:
+        values.unlink()
     one = result.as_json()
     return {m.name: m.steady(one, case.steady_s) for m in case.measures}
 

@@ -129,6 +129,7 @@ def test_the_oracle_is_searched_once_and_kept(
     path = contender_of(Planned(CASE, ORACLE, 1), found, store)
     assert ("net.ipv4.tcp_congestion_control", "bbr") in _values(path)
     assert contender_of(Planned(CASE, OURS, 1), found, store) == "self"
+    assert [one.suffix for one in store.cache.iterdir()] == [".json"]
 
 
 def test_only_the_very_same_run_is_not_run_again(
