@@ -20,6 +20,7 @@ CHOSEN = "4096 16384 100000"
 
 
 @pytest.mark.slow
+@pytest.mark.real_machine("two paths are filled at once")
 def test_yields_in_mid_trial_where_the_admin_writes_and_goes_on_elsewhere(
     lab: Lab, start: Start
 ) -> None:
