@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import gc
-import weakref
 import os
+import weakref
 from pathlib import Path
 
 from bpftune.kernel import process
