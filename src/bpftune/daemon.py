@@ -19,6 +19,7 @@ from bpftune.journal import Replayed
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.kernel.process import give_memory_back
+from bpftune.kernel.sockets import LOST_MARKS
 from bpftune.looks import Looks
 from bpftune.memories import Memories
 from bpftune.model import (
@@ -185,6 +186,8 @@ class Daemon(Dispatcher):
             again = replace(watch, every_s=max(1.0, watch.every_s), count=left + 1)
             self.agenda.watch(tuner, cookie, again, self.clock())
             return
+        if lost := self.looks.lost():
+            self.tell(Record("degraded", f"{lost}; {LOST_MARKS}"))
         self.handle(tuner, Sampled(cookie, watch.prefix, seen, left, watch.receivers))
 
     def _each_minute(self) -> None:

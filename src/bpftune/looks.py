@@ -22,6 +22,7 @@ class Looks:
         self._sockets = sockets
         self._namespaces = namespaces
         self._marks = False  # may be on sockets
+        self._refused = sockets.refused
 
     def take(self, look: Looking, now_s: float) -> tuple[SocketSample, ...]:
         """Sample the senders or receivers that *look* is for.
@@ -47,6 +48,11 @@ class Looks:
         if sockets.marked:
             look.searched(now_s)
         return seen
+
+    def lost(self) -> str:
+        """Return why searches leave no marks any more, once; else nothing."""
+        known, self._refused = self._refused, self._sockets.refused
+        return self._refused if self._refused != known else ""
 
     def rest(self) -> None:
         """Nobody watches: leave nothing on the sockets."""

@@ -285,6 +285,7 @@ class FakeSockets:
     worlds: dict[tuple[NetnsCookie, Prefix], World] = field(default_factory=dict)
     failing: KernelError | None = None
     can_mark: bool = True
+    refused: str = ""
     marked: bool = False
     bear_marks: set[tuple[NetnsCookie, Prefix]] = field(default_factory=set)
     searches: int = 0

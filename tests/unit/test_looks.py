@@ -167,3 +167,13 @@ def test_the_daemon_rests_when_the_last_watch_has_ended() -> None:
 def test_a_look_just_begun_searches() -> None:
     look = Looking(TUNER, RED.cookie, Watch(HERE, 0.1, 5), 5, 0.0)
     assert look.must_search(0.0)
+
+
+def test_that_no_marks_can_be_left_is_told_once(scene: Scene) -> None:
+    looks = Looks(
+        cast("Sockets", scene.sockets), cast("Namespaces", scene.machine.namespaces)
+    )
+    assert looks.lost() == ""
+    scene.sockets.refused = "this kernel leaves no mark on any socket"
+    assert looks.lost() == "this kernel leaves no mark on any socket"
+    assert looks.lost() == ""

@@ -30,6 +30,9 @@ NUDGERS = ("nudge_receivers",)
 LOST_NUDGE = "connections that are there do not notice a larger receive buffer"
 """What it means that the kernel refuses ``nudge``."""
 
+IN_VAIN = 3
+"""Searches that left no mark on any socket they found, after which none tries."""
+
 LOST_MARKS = "each look passes all connections, which takes more time"
 """What it means that the kernel refuses ``again``."""
 
@@ -44,7 +47,8 @@ class Sockets:
         """Load the iterators. Raises KernelError."""
         self.refused = ""
         """Why the kernel cannot do ``again``; empty if it can. Then ``sample``
-        leaves no marks, and every look has to be a full one."""
+        leaves no marks, and every look has to be a full one. Some kernels show it
+        only after a few."""
         self.nudge_refused = ""
         """Why the kernel cannot do ``nudge``; empty if it can."""
         self._object = self._load(path)
@@ -69,6 +73,7 @@ class Sockets:
             raise
         self.truncated = 0
         """How many sockets the last call left out: more than 512 matched."""
+        self._in_vain = 0
         self.marked = False
         """Whether all that the last ``sample`` returned bear marks."""
 
@@ -128,6 +133,12 @@ class Sockets:
         self._unmarked.value = 0
         samples = self._run("sample_sockets", prefix, buffer_bytes, receivers)
         self.marked = mark and not self._unmarked.value
+        if mark and self._unmarked.value and not self._marks_left.value:
+            self._in_vain += 1
+            if self._in_vain == IN_VAIN:  # Linux 7.3 does so, without an error
+                self.refused = "this kernel leaves no mark on any socket"
+        elif self.marked and samples:
+            self._in_vain = 0
         return samples
 
     def again(
