@@ -304,6 +304,14 @@ def test_closing_gives_every_descriptor_back_and_may_be_repeated() -> None:
             "libbpf: failed to load object\n",
             "R1 invalid mem access 'scalar'",
         ),
+        (
+            "libbpf: prog 'x': -- BEGIN PROG LOAD LOG --\n"
+            "6: (79) r0 = *(u64 *)(r2 +0)\nR2 unbounded memory access\n\n"
+            "Verification failed: Memory Safety: Access outside bounds\n\n"
+            "Suggestion:\n  Add or adjust a bounds check.\n\n"
+            "processed 6 insns (limit 1)\n-- END PROG LOAD LOG --\n",
+            "R2 unbounded memory access",
+        ),
     ],
 )
 def test_the_line_that_says_why_is_found(log: str, reason: str) -> None:

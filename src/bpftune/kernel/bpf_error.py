@@ -37,6 +37,8 @@ def summary_of(log: str) -> str:
     _, begin, verifier = log.partition("-- BEGIN PROG LOAD LOG --\n")
     if begin:
         verifier = verifier.partition("-- END PROG LOAD LOG --")[0]
+        # From 7.3 on, what says why is followed by a page that explains it.
+        verifier = verifier.partition("\nVerification failed: ")[0]
         for line in verifier.splitlines():
             if "failed to resolve CO-RE relocation" in line:
                 return f"this kernel lacks a type or field: {line}"
