@@ -276,7 +276,7 @@ def test_a_kernel_without_the_iterator_gets_full_looks_only(
         assert sockets.count_marks() == sockets.unmark() == 0
 
 
-@pytest.mark.usefixtures("map_iterators")
+@pytest.mark.usefixtures("sockets")
 def test_a_socket_for_which_there_is_no_mark_left_is_told(
     netns: Namespace, tmp_path: Path
 ) -> None:
