@@ -40,7 +40,7 @@ def path(
     """
     queue_bytes = None
     if is_emulated():
-        rate_bits_per_s, rtt_ns = rate_bits_per_s * 2 // 5, rtt_ns * 5
+        rate_bits_per_s, rtt_ns = rate_bits_per_s * 2 // 5, rtt_ns * 15 // 4
         queue_bytes = 8 * SMALL[2]
     sender, receiver = ends(lab, role)
     link = lab.emulated_link(

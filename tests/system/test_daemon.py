@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 
 import pytest
 from tests.system.conftest import Start
@@ -43,13 +44,15 @@ def test_raises_what_holds_back_a_sender_older_than_the_daemon(
     assert change["change"]
     assert dt.datetime.fromisoformat(change["time"]).utcoffset() is not None
 
-    kept = daemon.wait_kind("kept", sender, 20)
-    assert kept["proved"] is True
+    # Where much is noise, the first doubling may be kept before it is proved.
+    kept = daemon.wait_for(lambda one: bool(one.get("proved")), 30)
+    assert (kept["record"], kept["netns"]["name"]) == ("kept", sender.name)
     trial = kept["trial"]
     assert trial["finding"] == "paid"
     assert trial["randomised"] is False
     assert 0 < trial["gain_error_nats"] < trial["gain_nats"]
-    assert 0 < trial["predicted_nats"] <= 0.7  # a doubling, at best
+    doublings = math.log2(trial["size"] / trial["old_size"])
+    assert 0 < trial["predicted_nats"] <= 0.7 * doublings
     assert trial["before"]["sockets"] == trial["after"]["sockets"] == 1
     assert kept["new"][2] > SMALL[2]
     assert "rose" in kept["why"]
