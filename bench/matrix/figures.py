@@ -30,7 +30,7 @@ DECISIONS = frozenset(
 )
 MOST_LATE_S = 0.1
 """Of the latest packet. TCP waits twice as long before it resends (``TCP_RTO_MIN``);
-less looks like a queue for a moment, and few minutes in a virtual machine are free of
+less looks like a queue for a moment, and hardly a run in a virtual machine is free of
 20 ms of it."""
 
 MOST_WAITED_S = 0.02

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bpftune.settings_file import SettingsFile
 
 AT_ONCE = 256
-"""Events taken from the ring buffer: a flood of them takes memory there, not here."""
+"""Events taken from the ring buffer in a turn: of a flood, the rest waits there."""
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them

@@ -6,6 +6,7 @@ import datetime as dt
 import math
 
 import pytest
+from tests.pace import is_emulated
 from tests.system.conftest import Start
 from tests.system.daemon import FIELDS, WMEM, value
 from tests.system.paths import MBIT, MS, SMALL, ends, path, wait_busy
@@ -44,15 +45,18 @@ def test_raises_what_holds_back_a_sender_older_than_the_daemon(
     assert change["change"]
     assert dt.datetime.fromisoformat(change["time"]).utcoffset() is not None
 
-    # Where much is noise, the first doubling may be kept before it is proved.
-    kept = daemon.wait_for(lambda one: bool(one.get("proved")), 30)
-    assert (kept["record"], kept["netns"]["name"]) == ("kept", sender.name)
+    kept = daemon.wait_kind("kept", sender, 20)
+    if is_emulated():  # all is noisier: it may be a later doubling that is proved
+        kept = daemon.wait_for(lambda one: bool(one.get("proved")), 30)
+    assert kept["record"] == "kept"
+    assert kept["proved"] is True
     trial = kept["trial"]
     assert trial["finding"] == "paid"
     assert trial["randomised"] is False
     assert 0 < trial["gain_error_nats"] < trial["gain_nats"]
     doublings = math.log2(trial["size"] / trial["old_size"])
-    assert 0 < trial["predicted_nats"] <= 0.7 * doublings
+    assert doublings == 1 or is_emulated()
+    assert 0 < trial["predicted_nats"] <= 0.7 * doublings  # each at best
     assert trial["before"]["sockets"] == trial["after"]["sockets"] == 1
     assert kept["new"][2] > SMALL[2]
     assert "rose" in kept["why"]

@@ -12,7 +12,7 @@ from bpftune.agenda import (
 )
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import Namespaces
-from bpftune.kernel.sockets import MARKS_LAST_S, Sockets
+from bpftune.kernel.sockets import LOST_MARKS, MARKS_LAST_S, Sockets
 from bpftune.looks import Looks
 from bpftune.model import Tuner, Watch
 from bpftune.policy.epoch import LOOKS_PER_SLICE
@@ -169,11 +169,14 @@ def test_a_look_just_begun_searches() -> None:
     assert look.must_search(0.0)
 
 
-def test_that_no_marks_can_be_left_is_told_once(scene: Scene) -> None:
-    looks = Looks(
-        cast("Sockets", scene.sockets), cast("Namespaces", scene.machine.namespaces)
-    )
-    assert looks.lost() == ""
-    scene.sockets.refused = "this kernel leaves no mark on any socket"
-    assert looks.lost() == "this kernel leaves no mark on any socket"
-    assert looks.lost() == ""
+def test_that_no_marks_can_be_left_is_told_once() -> None:
+    machine = FakeMachine(RED)
+    machine.sockets.worlds[RED.cookie, HERE] = World(1e7, 0.1, 1 << 20)
+    daemon = machine.daemon(TUNER)
+    daemon.agenda.watch(TUNER, RED.cookie, Watch(HERE, 0.1, 20), machine.clock.now_s)
+    machine.let_pass(daemon, 0.5)
+    assert "degraded" not in machine.kinds()
+    machine.sockets.can_mark, machine.sockets.refused = False, "no marks"
+    machine.let_pass(daemon, 1.0)
+    told = [one.why for one in machine.records if one.record == "degraded"]
+    assert told == [f"no marks; {LOST_MARKS}"]

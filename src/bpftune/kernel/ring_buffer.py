@@ -13,7 +13,7 @@ class RingBuffer:
     """The reading end of a ring buffer map."""
 
     BATCH = 4096
-    """So many records at most are taken at once: more than are there, mostly."""
+    """So many records at most are taken at once, if nobody asks for fewer."""
 
     def __init__(self, map_fd: int) -> None:
         """Read from the map *map_fd*, which stays its owner's."""

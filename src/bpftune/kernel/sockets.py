@@ -73,7 +73,7 @@ class Sockets:
             raise
         self.truncated = 0
         """How many sockets the last call left out: more than 512 matched."""
-        self._in_vain = 0
+        self._in_vain: int | None = 0  # None: marks can be left
         self.marked = False
         """Whether all that the last ``sample`` returned bear marks."""
 
@@ -133,13 +133,22 @@ class Sockets:
         self._unmarked.value = 0
         samples = self._run("sample_sockets", prefix, buffer_bytes, receivers)
         self.marked = mark and not self._unmarked.value
-        if mark and self._unmarked.value and not self._marks_left.value:
-            self._in_vain += 1
-            if self._in_vain == IN_VAIN:  # Linux 7.3 does so, without an error
-                self.refused = "this kernel leaves no mark on any socket"
-        elif self.marked and samples:
-            self._in_vain = 0
+        if mark and self._in_vain is not None:
+            self._find_out()
         return samples
+
+    def _find_out(self) -> None:
+        """Find out, by the first searches, whether this kernel leaves marks.
+
+        From Linux 7.3 on, bpf_sk_storage_get() makes none for an iterator, and says
+        nothing. Where one mark was left, later ones fail for a socket's own reasons.
+        """
+        if self._marks_left.value:
+            self._in_vain = None
+        elif self._unmarked.value and self._in_vain is not None:
+            self._in_vain += 1
+            if self._in_vain == IN_VAIN:
+                self.refused = "this kernel leaves no mark on any socket"
 
     def again(
         self,
