@@ -34,6 +34,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.bpf_counts import Counts, bpf_statistics, program_counts
 from bench.congestion_setups import (
     FOUND,
     SETUPS,
@@ -45,16 +46,7 @@ from bench.congestion_setups import (
     key_of,
     own_cgroup,
 )
-from bench.overhead import (
-    MB,
-    PAYLOAD,
-    Counts,
-    Row,
-    bpf_statistics,
-    program_counts,
-    ratio_row,
-    say,
-)
+from bench.overhead import MB, PAYLOAD, Row, ratio_row, say
 from bpftune.kernel.loader import Loader
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk

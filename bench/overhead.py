@@ -15,7 +15,6 @@ much as a short program does; so they are off in the second part.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import math
 import operator
@@ -25,17 +24,17 @@ import statistics
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.bpf_counts import bpf_statistics, program_counts
 from bench.footprint import footprint
 from bpftune.lab.contender import Bpftune
 from bpftune.lab.network import Lab
 from bpftune.lab.traffic import Bulk, Requests, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bpftune.lab.link import Link
 
@@ -47,10 +46,7 @@ REQUEST_BYTES = 4096
 WARM_UP_S = 1.0
 MB = 1_000_000
 FAST_BYTES_PER_S = 10e9 / 8
-STATS_RUN_TIME = 0  # enum bpf_stats_type
-NAME_AT, INFO_BYTES = 64, 256  # struct bpf_prog_info
 
-Counts = dict[str, tuple[int, int]]
 Row = dict[str, Any]
 
 
@@ -59,49 +55,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# --- the kernel's statistics -------------------------------------------------
-
-
-@contextmanager
-def bpf_statistics() -> Iterator[None]:
-    """Have the kernel count runs of BPF programs and their time."""
-    fd = ctypes.CDLL("libbpf.so.1", use_errno=True).bpf_enable_stats(STATS_RUN_TIME)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "bpf_enable_stats()")
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
-def program_name(number: int) -> str:
-    """Return the name of the BPF program of this id."""
-    libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
-    fd = libbpf.bpf_prog_get_fd_by_id(number)
-    info = ctypes.create_string_buffer(INFO_BYTES)
-    size = ctypes.c_uint32(INFO_BYTES)
-    try:
-        failed = libbpf.bpf_obj_get_info_by_fd(fd, info, ctypes.byref(size))
-    finally:
-        os.close(fd)
-    if failed:
-        raise OSError(ctypes.get_errno(), "bpf_obj_get_info_by_fd()")
-    return info.raw[NAME_AT : NAME_AT + 16].partition(b"\0")[0].decode()
-
-
-def program_counts(pid: int) -> Counts:
-    """Return runs and nanoseconds of each program that process *pid* holds."""
-    counts = {}
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        try:
-            lines = path.read_text().splitlines()
-        except OSError:
-            continue
-        fields = dict(line.split(":", 1) for line in lines if ":" in line)
-        if "run_cnt" in fields:
-            name = program_name(int(fields["prog_id"]))
-            counts[name] = int(fields["run_cnt"]), int(fields["run_time_ns"])
-    return counts
+# --- BPF programs -------------------------------------------------------------
 
 
 def measured(pid: int, what: str, unit: str, work: Callable[[], float]) -> list[Row]:
