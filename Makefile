@@ -42,7 +42,7 @@ vmtests: vm
 
 ##@ vmtests-all: those that matter most under all four kernels
 vmtests-all: vm
-	$(VM) all --tests part --timeout 1200
+	$(VM) all --tests part --timeout 1800
 
 ##@ vmsmoke: does everything load under KERNEL, and do facts arrive? In four minutes
 vmsmoke: vm

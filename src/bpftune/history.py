@@ -12,20 +12,21 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any
 
 from bpftune.records import SCHEMA, Record, as_json
 from bpftune.text import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from io import BufferedReader
     from pathlib import Path
 
 NAME = "history.jsonl"
 FILE_BYTES = 1 << 20
 FILES = 8  # 8 MiB in all
+_PLACE_BITS = 40  # of a place, for the offset; above them is the file's number
 
 Told = dict[str, Any]
 """A record as ``records.as_json`` wrote it."""
@@ -106,6 +107,47 @@ class History:
             os.close(fd)
 
 
+class Lines:
+    """The lines of the history's files, the oldest file first; close it.
+
+    Each has a place, a number by which it can be read again.
+    """
+
+    def __init__(self, directory: Path, *, files: int = FILES) -> None:
+        """Open the files. Raises OSError if there is one that cannot be opened."""
+        # All at once, and the newest first: if files move up meanwhile, one may be
+        # met twice, but none is missed.
+        found: dict[tuple[int, int], BufferedReader] = {}
+        with ExitStack() as stack:
+            for path in _paths(directory, files):
+                try:
+                    file = stack.enter_context(path.open("rb"))
+                except FileNotFoundError:
+                    continue
+                about = os.fstat(file.fileno())
+                found.setdefault((about.st_dev, about.st_ino), file)
+            self._stack = stack.pop_all()
+        self._files = list(reversed(found.values()))
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each line with its place. Raises OSError."""
+        for number, file in enumerate(self._files):
+            place = number << _PLACE_BITS
+            for line in file:
+                yield place, line
+                place += len(line)
+
+    def at(self, place: int) -> bytes:
+        """Return the line at *place* again. Raises OSError."""
+        file = self._files[place >> _PLACE_BITS]
+        file.seek(place & ((1 << _PLACE_BITS) - 1))
+        return file.readline()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+
 class Reading(Iterator[Told]):
     """The records asked for, oldest file first; see ``read``.
 
@@ -116,34 +158,20 @@ class Reading(Iterator[Told]):
         """Prepare; files are opened when the first record is asked for."""
         self.skipped = 0
         self._wanted = wanted
-        self._told = self._read(_paths(directory, files))
+        self._told = self._read(directory, files)
 
     def __next__(self) -> Told:
         """Return the next record. Raises OSError if a file cannot be read."""
         return next(self._told)
 
-    def _read(self, paths: list[Path]) -> Iterator[Told]:
-        with ExitStack() as stack:
-            # All at once, and the newest first: if files move up meanwhile, one
-            # may be met twice, but none is missed.
-            files: dict[tuple[int, int], BufferedReader] = {}
-            for path in paths:
-                try:
-                    file = stack.enter_context(path.open("rb"))
-                except FileNotFoundError:
-                    continue
-                about = os.fstat(file.fileno())
-                files.setdefault((about.st_dev, about.st_ino), file)
-            for file in reversed(files.values()):
-                yield from filter(self._is_wanted, self._records(file))
-
-    def _records(self, lines: Iterable[bytes]) -> Iterator[Told]:
-        for line in lines:
-            told = _parse(line)
-            if told is not None:
-                yield told
-            elif line.strip():
-                self.skipped += 1
+    def _read(self, directory: Path, files: int) -> Iterator[Told]:
+        with closing(Lines(directory, files=files)) as lines:
+            for _, line in lines:
+                told = parse(line)
+                if told is None:
+                    self.skipped += bool(line.strip())
+                elif self._is_wanted(told):
+                    yield told
 
     def _is_wanted(self, told: Told) -> bool:
         wanted = self._wanted
@@ -156,7 +184,7 @@ class Reading(Iterator[Told]):
         )
 
 
-def _parse(line: bytes) -> Told | None:
+def parse(line: bytes) -> Told | None:
     """Return the record in *line*; None if it is torn or something else."""
     try:
         told = json.loads(line)

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.system.conftest import Start
-from tests.system.daemon import Daemon, wait_until
+from tests.system.daemon import WMEM, Daemon, wait_until
+from tests.system.talk import call
+
+from bpftune.history import History
+from bpftune.records import Record
 
 pytestmark = pytest.mark.real_machine("memory and times are measured")
 
@@ -35,6 +39,30 @@ def test_is_small_and_quick_to_start(start: Start) -> None:
         daemon = start()
         quickest_s = min(quickest_s, daemon.started_s)
     assert quickest_s <= 1.0
+
+
+def test_telling_the_whole_history_takes_no_memory(
+    start: Start, tmp_path: Path
+) -> None:
+    history = History(tmp_path)
+    why = "the send buffer of 37 connections was full for 92 % of the time"
+    extra = {"evidence": {"destination": "10.1.2.0/24", "samples": 37, "full": 0.92}}
+    for number in range(20_000):
+        record = Record("change", why, "tcp_buffer", WMEM, extra=extra)
+        assert history.write(record, 1.7e9 + number)
+    history.close()
+    daemon = start({"BPFTUNE_STATE_DIR": str(tmp_path)})
+    asked = ("History", {"limit": 1}), ("Explain", {"about": "net.ipv4.none"})
+    for method, parameters in asked:  # what is imported only then is no record
+        call(daemon.run_dir / "control", method, **parameters)
+    before_kib = daemon.status("VmRSS")
+    reply = call(daemon.run_dir / "control", "History", 60.0, limit=10_000)
+    assert len(reply["parameters"]["records"]) == 10_000
+    reply = call(daemon.run_dir / "control", "Explain", 60.0, about=WMEM)
+    assert len(reply["parameters"]["records"]) == 1000
+    grown_kib = daemon.status("VmRSS") - before_kib
+    print(f"{grown_kib} KiB for 11,000 records")
+    assert grown_kib <= KIB_PER_MIB
 
 
 def sleeps_ms(daemon: Daemon) -> int:

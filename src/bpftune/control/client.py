@@ -43,8 +43,9 @@ def peer_of(connection: socket.socket) -> Peer:
 class Client:
     """A connection, read and written without waiting.
 
-    *job* is the answer under way: it yields None where the loop may go on with
-    something else. *watches*: records are sent to it until it goes.
+    *job* is the answer under way: it yields pieces, each wanted when the last was
+    read, and None where the loop may go on with something else. *watches*: records
+    are sent to it until it goes.
     """
 
     def __init__(self, connection: socket.socket, peer: Peer, now_s: float) -> None:
@@ -62,12 +63,17 @@ class Client:
     @property
     def due_s(self) -> float:
         """When it will have been too slow; never while it waits for us."""
-        return self._late_s if self.job is None else inf
+        return inf if self.is_waiting else self._late_s
 
     @property
     def is_busy(self) -> bool:
         """Whether an answer is under way; until it is read nothing else is."""
         return self.job is not None or bool(self._out)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is our turn to go on with the answer."""
+        return self.job is not None and not self._out
 
     @property
     def has_output(self) -> bool:

@@ -7,11 +7,18 @@ member names and of the standard errors.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 MOST_BYTES = 64 * 1024
 """The longest request, its zero byte included."""
+
+PIECE_BYTES = 16 * 1024
+"""A piece of a reply is so long, or as long as one more of its elements."""
 
 STANDARD = "org.varlink.service"
 
@@ -105,11 +112,44 @@ def reply(parameters: object, *, continues: bool = False) -> bytes:
     return _encoded(message)
 
 
+def reply_in_pieces(
+    parameters: Mapping[str, object], shown: Callable[[object], object]
+) -> Iterator[bytes | None]:
+    """Yield a reply piece by piece, each thing in it as *shown* returns it.
+
+    A member that is an iterator is sent as the array of what it yields, which is
+    never there as a whole. Where it yields None, None is yielded.
+    """
+    out = bytearray(b'{"parameters":{')
+    for position, (name, value) in enumerate(parameters.items()):
+        out += b"," if position else b""
+        if not isinstance(value, Iterator):
+            out += _text(shown({name: value}))[1:-1]
+            continue
+        out += _text(name) + b":["
+        comma = b""
+        for one in value:
+            if one is None:
+                yield None
+                continue
+            out += comma + _text(shown(one))
+            comma = b","
+            if len(out) >= PIECE_BYTES:
+                yield bytes(out)
+                out.clear()
+        out += b"]"
+    yield bytes(out + b"}}\0")
+
+
 def error_reply(error: CallError) -> bytes:
     """Return an error as it is sent."""
     return _encoded({"error": error.name, "parameters": error.parameters})
 
 
 def _encoded(message: object) -> bytes:
+    return _text(message) + b"\0"
+
+
+def _text(thing: object) -> bytes:
     # ASCII only, so there is no zero byte and no lone surrogate in it.
-    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\0"
+    return json.dumps(thing, separators=(",", ":")).encode("ascii")

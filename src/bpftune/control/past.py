@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bpftune import history
@@ -15,11 +17,10 @@ from bpftune.control.framing import STANDARD, CallError
 from bpftune.kernel.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     Told = dict[str, Any]
-    Records = list[Told]
 
 AT_ONCE = 50
 """So many records are read before the daemon may go on: about a millisecond."""
@@ -61,23 +62,62 @@ class Wanted:
         )
 
 
-def read(
-    directory: Path, matches: Callable[[Told], bool], most: int
-) -> Iterator[Records | None]:
-    """Yield the last *most* records that match, the oldest first; before, None.
+class Found:
+    """The records that were found, the oldest first; in memory are their places."""
 
-    Raises KernelError if a file of the history cannot be read.
-    """
-    found: deque[Told] = deque(maxlen=most)
-    try:
-        for number, told in enumerate(history.read(directory)):
-            if matches(told):
-                found.append(told)
+    def __init__(self, lines: history.Lines, places: Collection[int]) -> None:
+        """Those of *lines* at *places*."""
+        self._lines = lines
+        self._places = places
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Told | None]:
+        """Yield each, and None now and then. Raises KernelError."""
+        for number, place in enumerate(self._places):
+            with _refusing():
+                told = history.parse(self._lines.at(place))
+            if told is not None:  # else somebody wrote into the file
+                yield told
             if number % AT_ONCE == AT_ONCE - 1:
                 yield None
+
+
+def read(
+    directory: Path, matches: Callable[[Told], bool], most: int
+) -> Iterator[Found | None]:
+    """Yield the last *most* records that match, once; before that, None.
+
+    They can be read until the next is asked for. Raises KernelError if a file of
+    the history cannot be read.
+    """
+    with _refusing():
+        opened = history.Lines(directory)
+    with closing(opened) as lines:
+        places: deque[int] = deque(maxlen=most)
+        # Not across a yield: what is raised there is not the history's.
+        each = iter(lines)
+        while True:
+            with _refusing():
+                some = list(islice(each, AT_ONCE))
+            for place, line in some:
+                told = history.parse(line)
+                if told is not None and matches(told):
+                    places.append(place)
+            if len(some) < AT_ONCE:
+                break
+            yield None
+        yield Found(lines, places)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise KernelError(f"the history cannot be read: {error.strerror}") from error
-    yield list(found)
 
 
 def is_change(about: str) -> bool:

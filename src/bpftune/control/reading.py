@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bpftune.control import past
@@ -22,7 +23,7 @@ from bpftune.metrics import render
 from bpftune.text import one_line, printable, size_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bpftune.advice import Advice
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bpftune.control.notes import Notes
     from bpftune.daemon import Daemon
     from bpftune.ledger import Entry
+    from bpftune.setting import Setting
 
 AT_ONCE = 64
 """So many entries are looked at before the daemon may go on."""
@@ -89,15 +91,8 @@ class Reading:
     def status(self) -> Iterator[Shape | None]:
         """Answer Status."""
         daemon, about = self._daemon, self._about
-        in_force, yielded = [], []
-        for number, entry in enumerate(daemon.ledger):
-            if entry.ours:
-                in_force.append(self.shape(entry))
-            elif entry.yielded:
-                yielded.append(self.shape(entry))
-            if number % AT_ONCE == AT_ONCE - 1:
-                yield None
-        yielded += map(setting_shape, daemon.settings.theirs())
+        ours = [entry for entry in daemon.ledger if entry.ours]
+        theirs = [entry for entry in daemon.ledger if entry.yielded and not entry.ours]
         yield {
             "version": about.version,
             "pid": os.getpid(),
@@ -105,8 +100,8 @@ class Reading:
             "started": about.started,
             "uptime_s": round(daemon.clock() - about.started_s, 3),
             "tuners": self.tuners(),
-            "in_force": in_force,
-            "yielded": yielded,
+            "in_force": self._shapes(ours),
+            "yielded": self._shapes(theirs, daemon.settings.theirs()),
             "paused": daemon.carrier.pauses.names(),
             "netns_tracked": len(daemon.ledger),
             "events": daemon.received.total(),
@@ -120,17 +115,20 @@ class Reading:
 
     def tunables(self) -> Iterator[Shape | None]:
         """Answer Tunables."""
-        found: list[Shape] = []
-        for number, shape in enumerate(self._shapes()):
-            found.append(shape)
-            if number % AT_ONCE == AT_ONCE - 1:
-                yield None
-        yield {"tunables": found}
+        yield {"tunables": self._shapes(self._daemon.ledger, self._daemon.settings)}
 
-    def _shapes(self) -> Iterator[Shape]:
-        """Return all that is known, tunables and the settings that are words."""
-        yield from map(self.shape, self._daemon.ledger)
-        yield from map(setting_shape, self._daemon.settings)
+    def _shapes(
+        self, entries: Iterable[Entry], settings: Iterable[Setting] = ()
+    ) -> Iterator[Shape | None]:
+        """Return tunables, and settings that are words, as the interface has them.
+
+        As they are when each is asked for, and None now and then.
+        """
+        # Both may change before the last is asked for.
+        shapes = chain(
+            map(self.shape, list(entries)), map(setting_shape, list(settings))
+        )
+        return _with_pauses(shapes)
 
     def verify(self) -> Iterator[Shape | None]:
         """Answer Verify: read again what should be in force."""
@@ -215,34 +213,32 @@ class Reading:
         wanted = past.Wanted(since, tunable, netns, limit)
         wanted.check()
         most = past.USUAL_RECORDS if limit is None else limit
-        for records in past.read(self._state_dir, wanted.matches, most):
-            yield None if records is None else {"records": records}
+        for found in past.read(self._state_dir, wanted.matches, most):
+            yield None if found is None else {"records": iter(found)}
 
     def explain(self, about: str) -> Iterator[Shape | None]:
         """Answer Explain: all that is known of a change, tunable or destination."""
-        tunables: list[Shape] = []
-        for number, entry in enumerate(self._daemon.ledger):
-            if entry.tunable.name == about or entry.is_of(about):
-                tunables.append(self.shape(entry))
-            if number % AT_ONCE == AT_ONCE - 1:
-                yield None
-        theirs = (one for one in self._daemon.settings.theirs() if one.name == about)
-        tunables += map(setting_shape, theirs)
+        entries = [
+            entry
+            for entry in self._daemon.ledger
+            if entry.tunable.name == about or entry.is_of(about)
+        ]
+        theirs = [one for one in self._daemon.settings.theirs() if one.name == about]
         learned = list(map(one_line, self._learned(about)))
         known: list[Shape] = []
         if past.is_destination(about):
             told = self._daemon.explain(about)
             known = [{"tuner": tuner, "text": text} for tuner, text in told]
         tells = past.concerns(about)
-        for records in past.read(self._state_dir, tells, past.USUAL_RECORDS):
-            if records is None:
+        for found in past.read(self._state_dir, tells, past.USUAL_RECORDS):
+            if found is None:
                 yield None
                 continue
-            if not (records or tunables or learned or known):
+            if not (found or entries or theirs or learned or known):
                 raise answered("NoSuch", f"record of {printable(about)}")
             yield {
-                "records": records,
-                "tunables": tunables,
+                "records": iter(found),
+                "tunables": self._shapes(entries, theirs),
                 "learned": learned,
                 "known": known,
             }
@@ -262,3 +258,11 @@ class Reading:
             entries = (entry for entry in self._daemon.ledger if entry.is_of(about))
             about = next((entry.tunable.name for entry in entries), about)
         return learned.words(about)
+
+
+def _with_pauses(shapes: Iterable[Shape]) -> Iterator[Shape | None]:
+    """Yield *shapes*, and None where the daemon may go on."""
+    for number, shape in enumerate(shapes):
+        yield shape
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield None

@@ -38,9 +38,9 @@ class Service(Protocol):
     """Answers calls."""
 
     def answer(self, call: Call, *, trusted: bool) -> Iterator[bytes | None]:
-        """Yield the reply, and None as often as the daemon may go on before.
+        """Yield the pieces of the reply, and None where the daemon may go on.
 
-        Raises CallError.
+        Raises CallError, and GoneError if the rest of a reply cannot be had.
         """
 
     def is_watch(self, call: Call) -> bool:
@@ -129,7 +129,7 @@ class Server:
             elif key.data in self._clients:
                 self._guard(key.data, self._exchange, key.data, events)
         self._end_late(began_s)
-        while waiting := [one for one in self._clients if one.job is not None]:
+        while waiting := [one for one in self._clients if one.is_waiting]:
             for client in waiting:
                 if client in self._clients:
                     self._guard(client, self._work, client)

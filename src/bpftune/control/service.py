@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from bpftune.control import interface, past
+from bpftune.control.client import GoneError
 from bpftune.control.errors import answered
-from bpftune.control.framing import STANDARD, Call, CallError, reply
+from bpftune.control.framing import STANDARD, Call, CallError, reply, reply_in_pieces
 from bpftune.control.redact import redacted
 from bpftune.kernel.errors import KernelError
 from bpftune.records import Record
@@ -54,9 +55,9 @@ class Service:
         return call.method == f"{interface.NAME}.Watch"
 
     def answer(self, call: Call, *, trusted: bool) -> Iterator[bytes | None]:
-        """Yield the reply, and None as often as the daemon may go on before.
+        """Yield the pieces of the reply, and None where the daemon may go on.
 
-        Raises CallError.
+        Raises CallError, and GoneError if the rest of a reply cannot be had.
         """
         space, _, name = call.method.rpartition(".")
         if space == STANDARD:
@@ -75,11 +76,7 @@ class Service:
         about = call.parameters.get("about", "")
         if not trusted and past.is_destination(about):
             raise answered("NotPermitted", "only root may ask about a destination")
-        for shape in self._steps(name, method, call):
-            if shape is None:
-                yield None
-            else:
-                yield reply(shape if trusted else redacted(shape))
+        yield from self._pieces(name, method, call, trusted=trusted)
 
     def _method(self, name: str, *, trusted: bool) -> Method:
         """Return what answers, if the caller may have it answered."""
@@ -92,18 +89,36 @@ class Service:
             raise answered("NotPermitted", why)
         return self._changes[name]
 
-    def _steps(self, name: str, method: Method, call: Call) -> Iterator[Shape | None]:
+    def _pieces(
+        self, name: str, method: Method, call: Call, *, trusted: bool
+    ) -> Iterator[bytes | None]:
         """Go through *method*; no mistake in it ends the daemon."""
+        has_begun = False
         try:
-            yield from method(**call.parameters)
+            for shape in method(**call.parameters):
+                if shape is None:
+                    yield None
+                    continue
+                for piece in reply_in_pieces(shape, _all if trusted else redacted):
+                    has_begun = has_begun or piece is not None
+                    yield piece
         except CallError:
             raise
         except KernelError as error:
+            if has_begun:
+                self._break_off(f"{name} broke off: {error}", error)
             raise answered("Refused", str(error)) from error
         except Exception as error:
             why = f"{name} failed: {type(error).__name__}: {error}"
+            if has_begun:
+                self._break_off(why, error)
             self._tell(Record("degraded", one_line(why)))
             raise answered("Refused", why) from error
+
+    def _break_off(self, why: str, error: Exception) -> NoReturn:
+        """Send the client away: in the middle of a reply no error can be sent."""
+        self._tell(Record("degraded", one_line(why)))
+        raise GoneError(why) from error
 
     def _about_itself(self, name: str, call: Call) -> Shape:
         if name not in self._standard:
@@ -127,3 +142,8 @@ class Service:
                 f"{STANDARD}.InterfaceNotFound", interface=printable(wanted)
             )
         return {"description": texts[wanted]}
+
+
+def _all(thing: object) -> object:
+    """Hide nothing."""
+    return thing

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bpftune.control.access import Peer
-from bpftune.control.client import peer_of
+from bpftune.control.client import GoneError, peer_of
 from bpftune.control.framing import Call, CallError, reply
 from bpftune.control.server import Server
 from tests.unit.fakes import Clock
 
 Message = dict[str, Any]
 MOST_TURNS = 10_000
+PIECE = b" " * 16384
 
 
 class Echo:
@@ -41,6 +42,11 @@ class Echo:
             for _ in range(call.parameters.get("steps", 0)):
                 self.steps += 1
                 yield None
+            for _ in range(call.parameters.get("pieces", 0)):
+                self.steps += 1
+                yield PIECE
+            if call.method == "t.Break":
+                raise GoneError("the rest is gone")
         finally:
             self.closed += 1
         yield reply({"method": call.method, "parameters": call.parameters})

@@ -15,6 +15,7 @@ from bpftune.control.about import About
 from bpftune.control.access import Peer
 from bpftune.control.client import peer_of
 from bpftune.control.control import Control
+from bpftune.control.framing import Call
 from bpftune.control.notes import Notes
 from bpftune.daemon import Daemon
 from bpftune.history import History
@@ -112,6 +113,11 @@ class Scene:
         assert "error" not in reply, reply
         answer: Reply = reply["parameters"]
         return answer
+
+    def steps(self, method: str) -> list[bytes | None]:
+        """Return all pieces of the reply, and None where the daemon may go on."""
+        call = Call(f"io.bpftune.{method}")
+        return list(self.control.server._service.answer(call, trusted=True))
 
     # --- in a thread, for clients that wait ------------------------------------------
 

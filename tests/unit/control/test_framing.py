@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from bpftune.control.framing import (
     MOST_BYTES,
+    PIECE_BYTES,
     Call,
     CallError,
     Framer,
@@ -15,7 +17,9 @@ from bpftune.control.framing import (
     error_reply,
     parse_call,
     reply,
+    reply_in_pieces,
 )
+from bpftune.control.redact import redacted
 
 plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20)
 
@@ -102,6 +106,60 @@ def test_a_reply_is_one_message_of_ascii(thing: object) -> None:
     assert message.count(b"\0") == 1
     assert message.isascii()
     assert json.loads(message[:-1]) == {"parameters": thing}
+
+
+def same(thing: object) -> object:
+    return thing
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=9),
+        plain | st.lists(st.dictionaries(st.text(max_size=3), plain), max_size=3),
+        max_size=4,
+    ),
+    st.integers(0, 3),
+)
+def test_the_pieces_of_a_reply_are_the_reply(
+    thing: dict[str, object], pauses: int
+) -> None:
+    paused = {
+        name: iter([None] * pauses + value + [None] * pauses)
+        if isinstance(value, list)
+        else value
+        for name, value in thing.items()
+    }
+    pieces = list(reply_in_pieces(paused, same))
+    lists = sum(isinstance(value, list) for value in thing.values())
+    assert pieces.count(None) == 2 * pauses * lists
+    assert b"".join(filter(None, pieces)) == reply(thing)
+
+
+def test_a_long_reply_is_never_there_as_a_whole() -> None:
+    made = 0
+
+    def each() -> Iterator[object]:
+        nonlocal made
+        for made in range(10_000):  # noqa: B007
+            yield {"text": "x" * 1000}
+
+    pieces = reply_in_pieces({"a": 1, "many": each()}, same)
+    most = 0
+    for number, piece in enumerate(pieces):
+        assert piece is not None
+        most = max(most, len(piece))
+        assert made <= 20 * (number + 1)
+    assert PIECE_BYTES <= most < PIECE_BYTES + 2000
+
+
+def test_each_thing_in_a_reply_is_shown_as_it_may_be() -> None:
+    thing = {"peer": "10.0.0.1", "time": "1.2.3.4", "a": iter([{"why": "to 10.0.0.1"}])}
+    heard = b"".join(filter(None, reply_in_pieces(thing, redacted)))
+    assert json.loads(heard[:-1])["parameters"] == {
+        "peer": "(hidden)",
+        "time": "1.2.3.4",
+        "a": [{"why": "to (hidden)"}],
+    }
 
 
 def test_text_that_is_no_unicode_is_sent_all_the_same() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bpftune.control import past
 from bpftune.control.framing import CallError
-from bpftune.control.past import AT_ONCE, Wanted, concerns, is_destination
+from bpftune.control.past import AT_ONCE, Found, Wanted, concerns, is_destination
 from bpftune.history import History, Told
 from bpftune.kernel.errors import KernelError
 from bpftune.records import Record
@@ -67,14 +68,76 @@ def test_the_last_are_returned_and_the_daemon_goes_on_meanwhile(tmp_path: Path) 
         record = Record("change", str(number), "t", TCP_WMEM.name, netns, FOUND, FOUND)
         assert history.write(record, 1_000_000.0 + number)
     history.close()
-    steps = list(past.read(tmp_path, Wanted(netns="red").matches, 2))
-    assert steps[:-1] == [None] * 3
-    assert steps[-1] is not None
-    assert [one["why"] for one in steps[-1]] == ["146", "148"]
+    steps = past.read(tmp_path, Wanted(netns="red").matches, 2)
+    assert [next(steps) for _ in range(3)] == [None] * 3
+    assert whys(next(steps)) == ["146", "148"]
+
+
+def whys(found: Found | None) -> list[str]:
+    assert found is not None
+    told = [one["why"] for one in found if one is not None]
+    assert len(found) == len(told)
+    return told
+
+
+def test_what_was_found_is_there_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    history = History(tmp_path, file_bytes=2000)
+    for number in range(200):
+        assert history.write(Record("change", str(number)), 1_000_000.0 + number)
+    steps = past.read(tmp_path, Wanted().matches, 10_000)
+    found = next(one for one in steps if one is not None)
+    assert 50 < len(found) < 200
+    each = iter(found)
+    told = [next(each)]
+    for number in range(200, 500):  # of the files that it was in, none has a name
+        assert history.write(Record("change", str(number)), 1_000_000.0 + number)
+    history.close()
+    told += each
+    last = [str(number) for number in range(200 - len(found), 200)]
+    assert [one["why"] for one in told if one is not None] == last
+
+
+def test_a_file_that_was_cut_short_meanwhile_costs_its_records(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for number in range(20):
+        assert history.write(Record("change", str(number)), 1_000_000.0 + number)
+    history.close()
+    steps = past.read(tmp_path, Wanted().matches, 100)
+    found = next(one for one in steps if one is not None)
+    os.truncate(tmp_path / "history.jsonl", 0)
+    assert list(found) == []
+
+
+def test_many_records_are_read_in_steps(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for number in range(3 * AT_ONCE):
+        assert history.write(Record("change", str(number)), 1_000_000.0 + number)
+    history.close()
+    steps = past.read(tmp_path, Wanted().matches, 10_000)
+    found = next(one for one in steps if one is not None)
+    assert [one is None for one in found].count(True) == 3
+
+
+def open_files() -> list[str]:
+    return sorted(map(str, Path("/proc/self/fd").iterdir()))
+
+
+def test_all_files_are_closed_in_the_end(tmp_path: Path) -> None:
+    history = History(tmp_path, file_bytes=2000)
+    for number in range(50):
+        assert history.write(Record("change", str(number)), 1_000_000.0 + number)
+    history.close()
+    before = open_files()
+    steps = past.read(tmp_path, Wanted().matches, 10_000)
+    next(one for one in steps if one is not None)
+    assert len(open_files()) > len(before)
+    steps.close()  # type: ignore[attr-defined]
+    assert open_files() == before
 
 
 def test_no_history_is_no_record(tmp_path: Path) -> None:
-    assert list(past.read(tmp_path / "none", Wanted().matches, 9)) == [[]]
+    (found,) = past.read(tmp_path / "none", Wanted().matches, 9)
+    assert whys(found) == []
 
 
 def test_a_history_that_cannot_be_read_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -231,8 +231,8 @@ def test_a_thousand_namespaces_are_answered_in_steps(scene: Scene) -> None:
         netns = Netns(NetnsCookie(1000 + number), f"n{number}")
         scene.machine.namespaces.add(netns)
         scene.see(netns)
-    looks = scene.control._looks
-    for steps in (looks.status(), looks.tunables(), looks.verify()):
+    for method in ("Status", "Tunables", "Verify"):
+        steps = scene.steps(method)
         assert sum(step is None for step in steps) >= 1000 // 64 - 1
     assert len(scene.ask("Status")["in_force"]) == 1000
     assert scene.ask("Verify")["checked"] == 1000

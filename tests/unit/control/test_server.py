@@ -14,7 +14,7 @@ from bpftune.control.client import MOST_UNREAD_BYTES, PATIENCE_S
 from bpftune.control.framing import MOST_BYTES, reply
 from bpftune.control.server import MOST_CLIENTS, Server
 from bpftune.kernel.errors import KernelError
-from tests.unit.control.rig import Echo, Peeking, Rig
+from tests.unit.control.rig import PIECE, Echo, Peeking, Rig
 from tests.unit.fakes import Clock
 
 NOBODY = 65534
@@ -139,6 +139,51 @@ def test_a_big_answer_is_sent_as_it_is_read(rig: Rig) -> None:
     client.call("t.Big", parameters={"bytes": 4 << 20})
     assert len(client.next()["parameters"]["text"]) == 4 << 20
     assert answers(client)
+
+
+def test_an_answer_is_made_as_it_is_read(rig: Rig) -> None:
+    client = rig.connect()
+    client.call("t.Long", parameters={"pieces": 1000})
+    rig.until(lambda: rig.service.steps > 1)
+    for _ in range(100):
+        rig.server.turn()
+    ahead = rig.service.steps
+    assert ahead < 100  # what a socket takes
+    while not client.has_message():
+        read = len(client.heard) // len(PIECE)
+        rig.server.turn()
+        assert rig.service.steps <= read + ahead
+    assert rig.service.steps == 1000
+    assert client.next()["parameters"]["method"] == "t.Long"
+    assert answers(client)
+
+
+def test_others_are_answered_while_one_does_not_read(rig: Rig) -> None:
+    client, other = rig.connect(), rig.connect()
+    client.call("t.Long", parameters={"pieces": 1000})
+    rig.until(lambda: rig.service.steps > 1)
+    assert answers(other)
+
+
+def test_who_does_not_read_on_is_cut_off_and_the_answer_ends(rig: Rig) -> None:
+    client = rig.connect()
+    client.call("t.Long", parameters={"pieces": 1000})
+    rig.until(lambda: rig.service.steps > 1)
+    rig.pass_time(PATIENCE_S / 2)
+    assert rig.server.client_count == 1
+    rig.pass_time(PATIENCE_S)
+    assert rig.server.client_count == 0
+    assert rig.service.closed == 1
+    assert client.was_cut_off()
+
+
+def test_an_answer_that_breaks_off_ends_the_connection(rig: Rig) -> None:
+    client = rig.connect()
+    client.call("t.Break", parameters={"pieces": 3})
+    rig.until(client.was_cut_off)
+    assert not client.has_message()
+    assert rig.server.client_count == 0
+    assert answers(rig.connect())
 
 
 # --- those who misbehave -------------------------------------------------------
