@@ -33,6 +33,10 @@ LOST_NUDGE = "connections that are there do not notice a larger receive buffer"
 IN_VAIN = 3
 """Searches that left no mark on any socket they found, after which none tries."""
 
+NO_MARKS = (
+    "this kernel leaves no mark on any socket; since Linux 6.19 it takes a processor "
+    "that has cmpxchg16b, or its like"
+)
 LOST_MARKS = "each look passes all connections, which takes more time"
 """What it means that the kernel refuses ``again``."""
 
@@ -140,15 +144,16 @@ class Sockets:
     def _find_out(self) -> None:
         """Find out, by the first searches, whether this kernel leaves marks.
 
-        From Linux 7.3 on, bpf_sk_storage_get() makes none for an iterator, and says
-        nothing. Where one mark was left, later ones fail for a socket's own reasons.
+        Since Linux 6.19 (commit f484f4a3e058) their memory comes from
+        kmalloc_nolock(), which has none without cmpxchg16b, and says nothing. Where
+        one mark was left, later ones fail for a socket's own reasons.
         """
         if self._marks_left.value:
             self._in_vain = None
         elif self._unmarked.value and self._in_vain is not None:
             self._in_vain += 1
             if self._in_vain == IN_VAIN:
-                self.refused = "this kernel leaves no mark on any socket"
+                self.refused = NO_MARKS
 
     def again(
         self,
