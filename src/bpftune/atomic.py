@@ -19,9 +19,9 @@ def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
     new.unlink(missing_ok=True)  # whatever was put there
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        with os.fdopen(fd, "wb") as file:  # not as text: see kernel/files.py
             os.fchmod(file.fileno(), mode)
-            file.write(text)
+            file.write(text.encode())
         new.replace(path)
     except BaseException:
         with suppress(OSError):

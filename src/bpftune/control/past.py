@@ -9,7 +9,7 @@ import re
 from collections import deque
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from bpftune import history
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 50
 """So many records are read before the daemon may go on: about a millisecond."""
+
+_END = (-1, b"")
 
 MOST_RECORDS = 10_000
 USUAL_RECORDS = 1000
@@ -99,16 +101,16 @@ def read(
         places: deque[int] = deque(maxlen=most)
         # Not across a yield: what is raised there is not the history's.
         each = iter(lines)
-        while True:
+        for number in count(1):
             with _refusing():
-                some = list(islice(each, AT_ONCE))
-            for place, line in some:
-                told = history.parse(line)
-                if told is not None and matches(told):
-                    places.append(place)
-            if len(some) < AT_ONCE:
+                place, line = next(each, _END)
+            if place < 0:
                 break
-            yield None
+            told = history.parse(line)
+            if told is not None and matches(told):
+                places.append(place)
+            if number % AT_ONCE == 0:
+                yield None
         yield Found(lines, places)
 
 

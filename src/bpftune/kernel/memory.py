@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from bpftune.kernel.errors import KernelError
+from bpftune.kernel.files import read_text
 from bpftune.model import Memory
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -59,10 +60,10 @@ def memory_facts(proc: Path = Path("/proc")) -> Memory:
     container) the kernel's default stands in: a sixteenth of memory.
     """
     try:
-        total, available = parse_meminfo((proc / "meminfo").read_text())
-        used = parse_sockstat((proc / "self/net/sockstat").read_text())
+        total, available = parse_meminfo(read_text(proc / "meminfo"))
+        used = parse_sockstat(read_text(proc / "self/net/sockstat"))
         try:
-            tcp_mem = (proc / "sys/net/ipv4/tcp_mem").read_text()
+            tcp_mem = read_text(proc / "sys/net/ipv4/tcp_mem")
         except FileNotFoundError:
             pressure = total // PAGE_BYTES // 16
         else:

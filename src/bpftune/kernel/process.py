@@ -7,12 +7,14 @@ import os
 import time
 from pathlib import Path
 
+from bpftune.kernel.files import read_text
+
 SELF = Path("/proc/self")
 
 
 def rss_bytes(proc: Path = SELF) -> int:
     """Return the resident memory, from ``/proc/self/statm``; see proc(5)."""
-    pages = int((proc / "statm").read_text().split()[1])
+    pages = int(read_text(proc / "statm").split()[1])
     return pages * os.sysconf("SC_PAGESIZE")
 
 
@@ -35,7 +37,7 @@ def maps_bytes(proc: Path = SELF) -> int | None:
     found: dict[str, int] = {}
     for file in (proc / "fdinfo").iterdir():
         try:
-            text = file.read_text()
+            text = read_text(file)
         except OSError:
             continue  # it was closed meanwhile
         fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
