@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def read_text(path: Path) -> str:
     """Return what is in *path*, in UTF-8. Raises OSError, and ValueError if it is not.
 
-    To open a file as text makes the name of an attribute, ``incrementaldecoder``,
-    anew each time, and CPython's cache of attributes keeps it, up to 4096 of them
-    (3.11, Objects/typeobject.c): that takes 300 KiB, little by little, for hours.
+    To open a file as text leaves a string of 67 bytes behind, not each time, but
+    hundreds of them after a thousand times (measured, CPython 3.11): by its size the
+    name ``incrementaldecoder``, which the cache of attributes seems to keep.
     """
     return path.read_bytes().decode()
