@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from bpftune.machine import Machine
     from bpftune.settings_file import SettingsFile
 
-AT_ONCE = 256
-"""Events taken from the ring buffer in a turn: of a flood, the rest waits there."""
+AT_ONCE = 32
+"""Events taken from the ring buffer at once: of a flood, the rest waits there."""
 
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
@@ -126,10 +126,12 @@ class Daemon(Dispatcher):
 
     def drain(self) -> None:
         """Handle the events that wait in the ring buffer, for a while."""
-        if not self._drained:
-            self._drained.extend(self._take_events(AT_ONCE))
         end_s = self.clock() + DRAIN_S
-        while self._drained and self.clock() <= end_s:
+        while self.clock() <= end_s:
+            if not self._drained:
+                self._drained.extend(self._take_events(AT_ONCE))
+            if not self._drained:
+                return
             self.handle(*self._drained.popleft())
 
     def turn(self) -> float:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from io import StringIO
 from math import isfinite, isnan
 from typing import TYPE_CHECKING
 
 from bpftune.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bpftune.records import Record
 
@@ -59,21 +60,21 @@ def _number(number: float) -> str:
 def _sample(family: Family, pairs: Labels, number: float) -> str:
     inside = ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
     inside = f"{{{inside}}}" if inside else ""
-    return f"{family.name}{_SUFFIX[family.kind]}{inside} {_number(number)}"
+    return f"{family.name}{_SUFFIX[family.kind]}{inside} {_number(number)}\n"
 
 
 def render(families: Iterable[Family]) -> str:
     """Return the text, ended as a reader of OpenMetrics wants it."""
-    lines = []
+    text = StringIO()
     for family in families:
-        lines.append(f"# TYPE {family.name} {family.kind}")
+        text.write(f"# TYPE {family.name} {family.kind}\n")
         if family.unit:
-            lines.append(f"# UNIT {family.name} {family.unit}")
-        lines.append(f"# HELP {family.name} {_escaped(family.help)}")
-        lines += [
-            _sample(family, pairs, number) for pairs, number in family.samples.items()
-        ]
-    return "\n".join([*lines, "# EOF", ""])
+            text.write(f"# UNIT {family.name} {family.unit}\n")
+        text.write(f"# HELP {family.name} {_escaped(family.help)}\n")
+        for pairs, number in family.samples.items():
+            text.write(_sample(family, pairs, number))
+    text.write("# EOF\n")
+    return text.getvalue()
 
 
 class Tally:
@@ -105,25 +106,20 @@ class Tally:
         if key in counter or len(counter) < MOST_COUNTED:
             counter[key] += 1
 
-    def families(self) -> list[Family]:
-        """Return what was counted."""
-        return [
-            Family(
-                "bpftune_changes",
-                "counter",
-                "Changes that were made.",
-                dict(self._changes),
-            ),
-            Family(
-                "bpftune_reverts",
-                "counter",
-                "Changes that were undone, by cause.",
-                dict(self._reverts),
-            ),
-            Family(
-                "bpftune_yields",
-                "counter",
-                "Tunables that became the admin's.",
-                dict(self._yields),
-            ),
-        ]
+    def families(self) -> Iterator[Family]:
+        """Yield what was counted."""
+        yield Family(
+            "bpftune_changes", "counter", "Changes that were made.", self._changes
+        )
+        yield Family(
+            "bpftune_reverts",
+            "counter",
+            "Changes that were undone, by cause.",
+            self._reverts,
+        )
+        yield Family(
+            "bpftune_yields",
+            "counter",
+            "Tunables that became the admin's.",
+            self._yields,
+        )

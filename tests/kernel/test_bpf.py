@@ -15,6 +15,7 @@ from bpftune.compile import compile_all, find_clang
 from bpftune.kernel.bpf import BpfObject, RingBuffer
 from bpftune.kernel.bpf_error import BpfError, summary_of
 from bpftune.kernel.btf import BtfError
+from tests.kernel.cycles import in_cycles
 
 HERE = Path(__file__).parent
 PROBE = HERE / "probe.bpf.o"
@@ -142,6 +143,23 @@ def test_a_map_tells_how_full_it_is(objects: Path) -> None:
         assert opened.usage()["assignments"] == (3000, 8192)
         assert opened.usage()["flows"][0] == 0
         assert opened.usage()["events"][0] is None
+
+
+def test_nothing_that_is_read_again_and_again_leaves_cycles(objects: Path) -> None:
+    """What only the collector finds makes a process larger, by chance and for good."""
+    path = objects / "tuners" / "congestion" / "congestion.bpf.o"
+    with BpfObject(path) as opened:
+        for name, _ in opened.programs:
+            opened.disable(name)
+        opened.load()
+        key = bytes(opened.sizes("assignments")[0])
+        opened.update("assignments", key, bytes(opened.sizes("assignments")[1]))
+
+        def read() -> None:
+            assert opened.usage()["assignments"] == (1, 8192)
+            assert opened.lookup("assignments", key) is not None
+
+        assert in_cycles(read) == 0
 
 
 def test_what_is_detached_can_be_attached_again() -> None:

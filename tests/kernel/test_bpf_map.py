@@ -15,6 +15,7 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.bpf_map import BATCH, BpfMap
 from bpftune.kernel.btf import BtfError
 from bpftune.model import NetnsCookie, Prefix
+from tests.kernel.cycles import in_cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,15 @@ def test_a_bucket_with_more_rows_than_are_taken_at_once_is_taken_too(
     for number in range(1000):
         rows.put(place(number), CONTENT)
     assert len(rows.take()) == 1000
+
+
+def test_taking_leaves_no_cycles(rows: BpfMap[Place, Content]) -> None:
+    def take() -> None:
+        for number in range(BATCH + 1):
+            rows.put(place(number), CONTENT)
+        assert len(rows.take()) == BATCH + 1
+
+    assert in_cycles(take) == 0
 
 
 def test_a_full_map_says_so(rows: BpfMap[Place, Content]) -> None:

@@ -189,14 +189,44 @@ def test_events_in_the_ring_go_to_their_tuners_in_order(scene: Scene) -> None:
     assert scene.tuner.heard == events
 
 
-def test_a_flood_waits_in_the_ring_and_not_in_memory(scene: Scene) -> None:
-    waiting = scene.machine.loader.waiting
+def test_a_flood_waits_in_the_ring_and_not_in_memory(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader, heard = scene.machine.loader, scene.tuner.heard
+    events = [Seen(HOST.cookie, number) for number in range(900)]
+    loader.queue(scene.tuner, *events)
+    in_memory: list[int] = []
+    take = loader.events
+
+    def taken(most: int) -> list[tuple[Tuner, Event]]:
+        found = take(most)
+        in_memory.append(len(events) - len(loader.waiting) - len(heard))
+        return found
+
+    monkeypatch.setattr(loader, "events", taken)
+    scene.daemon.turn()
+    assert heard == events
+    assert max(in_memory) <= 32
+
+
+def test_in_a_flood_a_turn_ends_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events = [Seen(HOST.cookie, number) for number in range(900)]
     scene.machine.loader.queue(scene.tuner, *events)
-    for _ in range(len(events)):
-        before = len(waiting)
+    handle = scene.daemon.handle
+
+    def slowly(tuner: Tuner, event: Event) -> None:
+        scene.machine.clock.now_s += 0.001
+        handle(tuner, event)
+
+    monkeypatch.setattr(scene.daemon, "handle", slowly)
+    began_s = scene.machine.clock.now_s
+    due_s = scene.daemon.turn()
+    assert scene.machine.clock.now_s - began_s < 0.03
+    assert due_s <= scene.machine.clock.now_s or scene.machine.loader.waiting
+    while len(scene.tuner.heard) < len(events):
         scene.daemon.turn()
-        assert before - len(waiting) <= 256
     assert scene.tuner.heard == events
 
 

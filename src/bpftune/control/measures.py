@@ -9,6 +9,8 @@ from bpftune.kernel import process
 from bpftune.metrics import Family, Labels, labels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bpftune.control.about import About
     from bpftune.control.reading import Reading
     from bpftune.daemon import Daemon
@@ -33,47 +35,45 @@ def fields_of(tunable: Tunable, count: int) -> tuple[str, ...]:
 
 def families(
     daemon: Daemon, about: About, looks: Reading, tally: Tally
-) -> list[Family]:
-    """Return all metrics of *daemon*."""
-    return [
-        Family(
-            "bpftune_build",
-            "info",
-            "The version that runs.",
-            {labels(version=about.version): 1},
-        ),
-        Family(
-            "bpftune_mode",
-            "info",
-            "Whether it tunes or only observes.",
-            {labels(mode=about.mode): 1},
-        ),
-        _tuner_states(looks),
-        *tally.families(),
-        *_tunables(daemon),
-        Family(
-            "bpftune_events_received",
-            "counter",
-            "Events that came from BPF programs.",
-            {labels(tuner=t.name): daemon.received[t.name] for t in about.tuners},
-        ),
-        _losses(daemon),
-        *_maps(daemon),
-        Family(
-            "bpftune_netns_tracked",
-            "gauge",
-            "Network namespaces of which something is known.",
-            {(): len(daemon.ledger)},
-        ),
-        Family(
-            "bpftune_in_force",
-            "gauge",
-            "Values of bpftune's that are in force, in all namespaces.",
-            {(): len(daemon.ledger.in_force())},
-        ),
-        *_tables(daemon),
-        *_process(about),
-    ]
+) -> Iterator[Family]:
+    """Yield all metrics of *daemon*, one after the other: together they are large."""
+    yield Family(
+        "bpftune_build",
+        "info",
+        "The version that runs.",
+        {labels(version=about.version): 1},
+    )
+    yield Family(
+        "bpftune_mode",
+        "info",
+        "Whether it tunes or only observes.",
+        {labels(mode=about.mode): 1},
+    )
+    yield _tuner_states(looks)
+    yield from tally.families()
+    yield from _tunables(daemon)
+    yield Family(
+        "bpftune_events_received",
+        "counter",
+        "Events that came from BPF programs.",
+        {labels(tuner=t.name): daemon.received[t.name] for t in about.tuners},
+    )
+    yield _losses(daemon)
+    yield from _maps(daemon)
+    yield Family(
+        "bpftune_netns_tracked",
+        "gauge",
+        "Network namespaces of which something is known.",
+        {(): len(daemon.ledger)},
+    )
+    yield Family(
+        "bpftune_in_force",
+        "gauge",
+        "Values of bpftune's that are in force, in all namespaces.",
+        {(): len(daemon.ledger.in_force())},
+    )
+    yield from _tables(daemon)
+    yield from _process(about)
 
 
 def _tuner_states(looks: Reading) -> Family:

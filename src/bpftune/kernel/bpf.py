@@ -22,6 +22,7 @@ from bpftune.kernel.libbpf import (
     IterAttachOpts,
     Map,
     TestRunOpts,
+    buffer,
     last_error,
     libbpf,
 )
@@ -308,10 +309,10 @@ class BpfObject:
         key_bytes = self._lib["bpf_map__key_size"](handle)
         value_bytes = self._lib["bpf_map__value_size"](handle)
         fd, count, at_once = self.map_fd(name), 0, _COUNTED_AT_ONCE
-        place, start = ctypes.create_string_buffer(max(4, key_bytes)), None
+        place, start = buffer(max(4, key_bytes)), None
         while count < room:
-            keys = ctypes.create_string_buffer(key_bytes * at_once)
-            values = ctypes.create_string_buffer(value_bytes * at_once)
+            keys = buffer(key_bytes * at_once)
+            values = buffer(value_bytes * at_once)
             found = ctypes.c_uint32(at_once)
             result = self._lib["bpf_map_lookup_batch"](
                 fd, start, place, keys, values, byref(found), None
@@ -322,14 +323,14 @@ class BpfObject:
             count += found.value
             if result < 0:
                 break
-            start = ctypes.create_string_buffer(place.raw, len(place))
+            start, place = place, buffer(len(place))
         return count
 
     def lookup(self, name: str, key: bytes) -> bytes | None:
         """Return the value of *key* in map *name*, or None."""
         handle = self._map(name)
         self._check_size(name, "key", handle, key)
-        value = ctypes.create_string_buffer(self._lib["bpf_map__value_size"](handle))
+        value = buffer(self._lib["bpf_map__value_size"](handle))
         result = self._lib["bpf_map_lookup_elem"](self.map_fd(name), key, value)
         if result == -errno.ENOENT:
             return None

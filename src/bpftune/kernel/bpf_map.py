@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-from ctypes import byref, c_uint32, create_string_buffer
+from ctypes import byref, c_uint32
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.btf import BtfError
 from bpftune.kernel.btf_encode import encoder
-from bpftune.kernel.libbpf import libbpf
+from bpftune.kernel.libbpf import buffer, libbpf
 
 if TYPE_CHECKING:
     from bpftune.kernel.bpf import BpfObject
@@ -73,11 +73,11 @@ class BpfMap(Generic[K, V]):
         take = libbpf()["bpf_map_lookup_and_delete_batch"]
         created = self._created()
         fd, at_once = self._bpf.map_fd(self.name), BATCH
-        place, start = create_string_buffer(max(4, key_bytes)), None
+        place, start = buffer(max(4, key_bytes)), None
         found: list[tuple[K, V]] = []
         while True:
-            keys = create_string_buffer(key_bytes * at_once)
-            values = create_string_buffer(value_bytes * at_once)
+            keys = buffer(key_bytes * at_once)
+            values = buffer(value_bytes * at_once)
             count = c_uint32(at_once)
             result = take(fd, start, place, keys, values, byref(count), None)
             if result == -errno.ENOSPC:  # a bucket of the hash has more than that
@@ -99,7 +99,7 @@ class BpfMap(Generic[K, V]):
                 # Some of these were made meanwhile.
                 self.evicted = max(self.evicted, created - self._taken)
                 return found
-            start = create_string_buffer(place.raw, len(place))
+            start, place = place, buffer(len(place))
 
     def _created(self) -> int:
         counter = f"{self.name}_created"

@@ -13,8 +13,10 @@ from collections import deque
 from ctypes import (
     CFUNCTYPE,
     POINTER,
+    Array,
     Structure,
     c_bool,
+    c_char,
     c_char_p,
     c_int,
     c_size_t,
@@ -22,6 +24,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from functools import cache
 from typing import Any
 
 from bpftune.kernel.errors import UnsupportedError
@@ -274,6 +277,17 @@ def libbpf() -> Libbpf:
     if _opened is None:
         _opened = Libbpf()
     return _opened
+
+
+@cache
+def _bytes_of(size: int) -> type[Array[c_char]]:
+    # ctypes forgets the type with its last buffer, and leaves 3 KB in a cycle.
+    return c_char * size
+
+
+def buffer(size: int) -> Array[c_char]:
+    """Return *size* zero bytes for the kernel to fill; of few different sizes."""
+    return _bytes_of(size)()
 
 
 def last_error(result: int = 0) -> int:

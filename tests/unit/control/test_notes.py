@@ -16,7 +16,7 @@ def test_what_is_noted_is_told_as_well() -> None:
         notes.hear(record)
     assert told == [ADVICE, CHANGE]
     assert len(notes.book.all()) == 1
-    assert sum(notes.tally.families()[0].samples.values()) == 1
+    assert sum(next(notes.tally.families()).samples.values()) == 1
 
 
 def test_ignored_advice_is_noted_and_not_told() -> None:
