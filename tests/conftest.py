@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,11 @@ if not is_emulated():  # to import it takes ten seconds there, and none needs it
 
 
 def pytest_configure() -> None:
-    """Have the laboratory wait as long as the tests do."""
+    """Have the laboratory wait as long as the tests do; and Ctrl-C be heard."""
+    # A shell without job control has what it runs in the background ignore it, and
+    # so would all that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_emulated():
         child.patience = slowness()
 

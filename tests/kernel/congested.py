@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import socket
@@ -182,17 +181,6 @@ def fd_infos(field: str) -> list[dict[str, str]]:
         if field in info:
             found[info.get("prog_id") or info["map_id"]] = info
     return list(found.values())
-
-
-@contextmanager
-def bpf_statistics() -> Iterator[None]:
-    """Have the kernel count runs of BPF programs and their time."""
-    fd = ctypes.CDLL("libbpf.so.1", use_errno=True).bpf_enable_stats(0)
-    assert fd >= 0, os.strerror(ctypes.get_errno())
-    try:
-        yield
-    finally:
-        os.close(fd)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from bench.bpf_counts import bpf_statistics
 
 from bpftune.compile import compile_one, find_clang
 from bpftune.kernel.bpf import BpfObject
@@ -51,7 +52,6 @@ from tests.kernel.congested import (
     Congested,
     algorithm,
     both,
-    bpf_statistics,
     congested,
     windows,
     words,

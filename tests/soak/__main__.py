@@ -67,8 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     seconds = options.hours * 3600
     console.print(f"{seconds / 60:g} minutes, seed {options.seed}")
     shown = Shown(console, seconds)
-    # As Ctrl-C: what was made is removed, and what is known is told.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As Ctrl-C: what was made is removed, and what is known is told. And a shell may
+    # have had us ignore that, and the daemon with us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with shown.progress:
             result = Soak(options.seed, seconds, shown.tell).run()

@@ -32,6 +32,7 @@ OF_DESTINATIONS = ("congestion.assignments",)
 FILES_PER_NAMESPACE = 8
 FILES_BESIDE = 8
 SIGNALS = {End.KILL: signal.SIGKILL, End.TERM: signal.SIGTERM, End.INT: signal.SIGINT}
+LIBBPF = ctypes.CDLL("libbpf.so.1", use_errno=True)
 WAYS = {"prog": "bpf_prog_get_fd_by_id", "map": "bpf_map_get_fd_by_id"}
 
 
@@ -256,7 +257,7 @@ def whereabouts(pid: int) -> str:
 
 def exists(kind: str, number: int) -> bool:
     """Tell whether the kernel has a BPF program or map of this id."""
-    fd: int = getattr(ctypes.CDLL("libbpf.so.1", use_errno=True), WAYS[kind])(number)
+    fd: int = getattr(LIBBPF, WAYS[kind])(number)
     if fd >= 0:
         os.close(fd)
     return fd >= 0
