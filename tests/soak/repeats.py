@@ -36,7 +36,7 @@ class Repeats:
     def hear(self, record: Told) -> str | None:
         """Return what is wrong with *record*, None if nothing is."""
         kind, subject = record["record"], _subject(record)
-        if "times" in record:
+        if "times" in record and kind not in ALWAYS_NEW:
             return f"said again, {record['times']} times: {words(record)}"
         said = (kind, _plain(record["old"]), _plain(record["new"]), record["why"])
         again = kind not in ALWAYS_NEW and self._last.get(subject) == said

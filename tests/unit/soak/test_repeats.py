@@ -71,6 +71,8 @@ def test_what_the_sink_counted_was_said_several_times() -> None:
 def test_losses_of_the_same_number_are_new_losses() -> None:
     lost = record("lost", tuner=None, tunable=None, netns=None, why="3 events: full")
     assert heard(lost, lost) == [None, None]
+    # The sink, which knows nothing of that, has said the second like this.
+    assert heard(lost, {**lost, "times": 1, "over_s": 99.0}) == [None, None]
 
 
 def test_a_change_has_a_number_that_no_other_has() -> None:
