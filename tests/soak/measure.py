@@ -27,7 +27,8 @@ _COUNTS = re.compile(r"handled (\d+), disordered (\d+)")
 class Sample:
     """The daemon at one time; *at_s* is monotonic, memory is in KiB.
 
-    *maps* are entries by map, *room* what there is room for.
+    *blocks* are small ones that Python objects have; *maps* are entries by map,
+    *room* what there is room for.
     """
 
     at_s: float
@@ -38,6 +39,7 @@ class Sample:
     cpu_s: float
     namespaces: int
     events: int
+    blocks: int = 0
     lost: Mapping[str, int] = field(default_factory=dict)
     maps: Mapping[str, int] = field(default_factory=dict)
     room: Mapping[str, int] = field(default_factory=dict)
@@ -96,6 +98,7 @@ def sample(pid: int, run_dir: Path) -> Sample:
         cpu_s=told.number("process_cpu_seconds"),
         namespaces=int(told.number("bpftune_netns_tracked")),
         events=int(told.number("bpftune_events_received")),
+        blocks=int(told.number("bpftune_python_blocks")),
         lost=told.by("bpftune_events_lost", "cause"),
         maps=told.by("bpftune_map_entries", "map"),
         room=told.by("bpftune_map_capacity", "map"),

@@ -187,6 +187,12 @@ def _process(about: About) -> list[Family]:
             unit="bytes",
         ),
         Family(
+            "bpftune_python_blocks",
+            "gauge",
+            "Small blocks of memory in use: if these become more, something leaks.",
+            {(): process.python_blocks()},
+        ),
+        Family(
             "process_open_fds",
             "gauge",
             "Open descriptors.",

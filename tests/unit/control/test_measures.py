@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import re
 from dataclasses import dataclass
 
@@ -113,6 +114,19 @@ def test_tells_its_own_cost(scene: Scene) -> None:
     for name in ("cpu_seconds", "resident_memory_bytes", "open_fds"):
         assert values(scene, f"process_{name}")[()] > 0
     assert values(scene, "process_start_time_seconds")[()] > 1.7e9
+
+
+def test_tells_how_much_is_kept(scene: Scene) -> None:
+    def blocks() -> float:
+        gc.collect()
+        return values(scene, "bpftune_python_blocks")[()]
+
+    for _ in range(3):
+        before = blocks()
+    kept = [(str(number), [number]) for number in range(10_000)]
+    assert blocks() - before > 3 * len(kept)
+    del kept
+    assert abs(blocks() - before) < 2000
 
 
 def test_no_peer_and_no_process_is_in_a_label(scene: Scene) -> None:

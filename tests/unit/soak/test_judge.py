@@ -19,7 +19,10 @@ EVERY_S = 5.0
 
 
 def life(
-    seconds: float, rss_kib: Callable[[float], float], files: int = 30
+    seconds: float,
+    rss_kib: Callable[[float], float],
+    files: int = 30,
+    blocks: Callable[[float], float] = lambda _: 80_000,
 ) -> list[Sample]:
     """Return samples of a life; memory goes up until it is given back each minute."""
     chance = random.Random(1)
@@ -33,6 +36,7 @@ def life(
             cpu_s=0.0,
             namespaces=4,
             events=0,
+            blocks=round(blocks(at_s / 60)) + chance.randrange(400),
         )
         for at_s in (EVERY_S * number for number in range(int(seconds / EVERY_S)))
     ]
@@ -58,6 +62,14 @@ def test_a_leak_is_found_however_small_a_part_of_the_memory_it_is() -> None:
     assert rss.verdict is Verdict.GROWS
     assert rss.slope.per_minute == pytest.approx(4, abs=1)
     assert "it grows" in (rss.wrong(600) or "")
+
+
+def test_a_leak_into_memory_that_is_there_already_is_found() -> None:
+    """Such as the rush leaves it: the RSS knows nothing of it."""
+    leaks = life(2700, lambda _: 20_000, blocks=lambda minute: 80_000 + 30 * minute)
+    found = verdicts(leaks)
+    assert found["RSS"] is Verdict.FLAT
+    assert found["memory blocks"] is Verdict.GROWS
 
 
 def test_two_lives_begin_anew() -> None:
