@@ -4,10 +4,10 @@ The time is divided into rounds. Most of a round is one calm life of the daemon,
 long enough to measure slopes; the rest are rough lives, of seconds, that end by a
 kill more often than not. What the world does meanwhile is the same in both.
 
-A round begins with a rush, in which everything happens more often. An allocator
-gives back little of what was in use at once, so memory that it holds grows whenever
-more than ever before falls together. That is to happen in the rush, so that what
-grows later does so for another reason.
+A round begins with a rush, in which everything happens more often, in more
+namespaces. An allocator gives back little of what was in use at once, so memory that
+it holds grows whenever more than ever before falls together. That is to happen in the
+rush, so that what grows later does so for another reason.
 """
 
 from __future__ import annotations
