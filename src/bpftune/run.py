@@ -18,6 +18,7 @@ from bpftune.daemon import Daemon
 from bpftune.history import History, last_change
 from bpftune.journal import NAME, Journal, boot_id, replay
 from bpftune.kernel.errors import KernelError
+from bpftune.kernel.process import spare_collections
 from bpftune.lock import lock
 from bpftune.machine import Machine
 from bpftune.notify import Notifier
@@ -76,6 +77,7 @@ def run(*, observe: bool = False, json: bool = False) -> int:
         control = _control(daemon, notes, About(tuners, observe), sink, stack)
         stack.callback(daemon.stop)  # whatever happens, no trial is left behind
         daemon.start()
+        spare_collections()
         started = _started(daemon, observe=observe)
         sink.write(started)
         notifier.ready(started.why)

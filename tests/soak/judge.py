@@ -9,8 +9,7 @@ from tests.soak.measure import PAGE_KIB, Sample
 from tests.soak.slope import Slope, Verdict, floors, pooled, slope
 
 WARM_UP_S = 600.0
-"""Of a calm life: bounded tables fill, modules come when they are needed first, and
-the memory that the allocator holds becomes what the rush needs."""
+"""Of a calm life: bounded tables fill, and modules come when they are needed first."""
 
 WARM_UP_SHARE = 1 / 3
 """Of one that is shorter than three times that."""
@@ -39,7 +38,7 @@ class Quantity:
 
 QUANTITIES = (
     Quantity("RSS", "KiB", 1.0, PAGE_KIB, lambda one: one.rss_kib),
-    # Of 75 bytes: 1 KiB. What leaks into room that the allocator had already does
+    # Of 75 bytes: 1 KiB. What leaks into room that the allocator has already does
     # not show in the RSS.
     Quantity("memory blocks", "", 14.0, 1.0, lambda one: one.blocks),
     # Both follow what lives at the time. What leaks does so with each namespace or

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from tests.soak.judge import Judgement, judge
 from tests.soak.lives import Lived, Lives
 from tests.soak.outside import differences, host_sysctls
 from tests.soak.reader import HEADER
-from tests.soak.schedule import Act, Life, Plan, plan, rush_seconds
+from tests.soak.schedule import Act, Life, Plan, plan
 from tests.soak.world import World
 from tests.system.daemon import wait_until
 from tests.system.installed import installed
@@ -133,15 +132,10 @@ class Soak:
         lives.begin(life)
         acts.admin.begins_anew()
         look_s = LOOK_S
-        rush_until_s = -math.inf
         if life.calm:
-            world.gather()
-            rush_until_s = life.begin_s + rush_seconds(self.result.seconds)
             look_s = min(LOOK_S, life.seconds / LEAST_LOOKS)
         next_look_s = self.now_s
         while (now_s := self.now_s) < life.until_s:
-            if now_s >= rush_until_s:
-                world.disperse()
             if world.bout is not None and time.monotonic() > world.bout.until_s:
                 world.end_bout()
             while self._acts and self._acts[-1].at_s <= now_s:
@@ -154,7 +148,6 @@ class Soak:
             due_s = [next_look_s, life.until_s]
             due_s += [self._acts[-1].at_s] if self._acts else []
             Event().wait(max(0.0, min(due_s) - self.now_s))
-        world.disperse()
         acts.clients.hang_up()
         lives.end()
         if life.roll_back:

@@ -3,11 +3,6 @@
 The time is divided into rounds. Most of a round is one calm life of the daemon,
 long enough to measure slopes; the rest are rough lives, of seconds, that end by a
 kill more often than not. What the world does meanwhile is the same in both.
-
-A round begins with a rush, in which everything happens more often, in more
-namespaces. An allocator gives back little of what was in use at once, so memory that
-it holds grows whenever more than ever before falls together. That is to happen in the
-rush, so that what grows later does so for another reason.
 """
 
 from __future__ import annotations
@@ -20,17 +15,6 @@ from enum import StrEnum
 ROUND_S = 3600.0
 CALM_SHARE = 0.75
 ROUGH_LIFE_S = (1.0, 15.0)
-RUSH = 3.0
-"""So much more often everything happens in a rush.
-
-Two things at once happen as often in five minutes of it as in 45 others, and three
-things as often as in 135.
-"""
-
-RUSH_S = 300.0
-RUSH_SHARE = 1 / 6
-"""Of a calm life that is shorter than half an hour."""
-
 LEAST_LIFE_S = 0.5
 
 
@@ -157,18 +141,13 @@ def plan(seed: int, seconds: float) -> Plan:
 def lives(seed: int, seconds: float) -> Iterator[Life]:
     """Yield the lives of the daemon in *seconds*, without a gap."""
     chance = random.Random(seed)
-    rounds, round_s = _rounds(seconds)
+    rounds = max(1, round(seconds / ROUND_S))
+    round_s = seconds / rounds
     for number in range(rounds):
         begin_s = number * round_s
         calm_until_s = begin_s + CALM_SHARE * round_s
         yield _ended(chance, Life(begin_s, calm_until_s, End.TERM, calm=True))
         yield from _rough(chance, calm_until_s, begin_s + round_s)
-
-
-def _rounds(seconds: float) -> tuple[int, float]:
-    """Return how many rounds there are, and how long each is."""
-    count = max(1, round(seconds / ROUND_S))
-    return count, seconds / count
 
 
 def _rough(chance: random.Random, begin_s: float, until_s: float) -> Iterator[Life]:
@@ -197,29 +176,13 @@ def _ended(chance: random.Random, life: Life) -> Life:
 
 
 def acts(seed: int, seconds: float) -> list[Act]:
-    """Return all acts in *seconds*: each kind comes at random, at its own rate.
-
-    That is as in ``PER_MINUTE``, and *RUSH* times as high in a rush.
-    """
-    rounds, round_s = _rounds(seconds)
-    rush_s = rush_seconds(seconds)
-    # On a clock that runs faster in a rush, things happen always as often.
-    rush_ticks = RUSH * rush_s
-    round_ticks = rush_ticks + round_s - rush_s
+    """Return all acts in *seconds*: each kind comes at random, at its own rate."""
     found = []
     for kind, per_minute in PER_MINUTE.items():
         # One kind more changes nothing about the others.
         chance = random.Random(f"{seed} {kind}")
-        at = chance.expovariate(per_minute / 60)
-        while at < rounds * round_ticks:
-            number, ticks = divmod(at, round_ticks)
-            into_s = min(ticks / RUSH, rush_s) + max(0.0, ticks - rush_ticks)
-            act = Act(number * round_s + into_s, kind, chance.getrandbits(32))
-            found.append(act)
-            at += chance.expovariate(per_minute / 60)
+        at_s = chance.expovariate(per_minute / 60)
+        while at_s < seconds:
+            found.append(Act(at_s, kind, chance.getrandbits(32)))
+            at_s += chance.expovariate(per_minute / 60)
     return sorted(found)
-
-
-def rush_seconds(seconds: float) -> float:
-    """Return how long each rush is in a soak of *seconds*."""
-    return min(RUSH_S, RUSH_SHARE * CALM_SHARE * _rounds(seconds)[1])

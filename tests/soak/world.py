@@ -20,7 +20,7 @@ from bpftune.lab.errors import LabError
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
 
-WARDS, CROWD = 3, 15
+WARDS = 3
 AT_ONCE = 5
 CONNECTIONS = 10
 STALLED_READS = 400
@@ -105,16 +105,6 @@ class World:
         for ward in list(self.wards):
             self._end(ward)
             self._take_in()
-
-    def gather(self) -> None:
-        """Take in wards until there is a crowd of them."""
-        while len(self.wards) < CROWD:
-            self._take_in()
-
-    def disperse(self) -> None:
-        """Let the oldest wards end, but for as many as there are usually."""
-        for ward in self.wards[:-WARDS]:
-            self._end(ward)
 
     def end_bout(self) -> None:
         """End the bout, if there is one."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -102,6 +103,7 @@ def stage(
         for variable in ("BPFTUNE_ONLY_NETNS", "NOTIFY_SOCKET", "JOURNAL_STREAM"):
             monkeypatch.delenv(variable, raising=False)
         yield stage
+        gc.unfreeze()  # what the daemon took for permanent
 
 
 def test_a_run_ends_with_a_signal_takes_back_the_trial_and_says_so(

@@ -189,7 +189,7 @@ def _process(about: About) -> list[Family]:
         Family(
             "bpftune_python_blocks",
             "gauge",
-            "Small blocks of memory in use: if these become more, something leaks.",
+            "Small blocks of memory in use: if they become ever more, it leaks.",
             {(): process.python_blocks()},
         ),
         Family(

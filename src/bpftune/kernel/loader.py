@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bpftune.kernel.bpf import BpfObject
 from bpftune.kernel.bpf_error import BpfError
-from bpftune.kernel.process import give_memory_back
+from bpftune.kernel.process import trim_heap
 from bpftune.kernel.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Loader:
             else self._attach(opened, one, cgroup_fd)
             for one in opened.programs
         ]
-        give_memory_back()
+        trim_heap()
         return verdicts
 
     def _prepare(

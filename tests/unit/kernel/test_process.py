@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from pathlib import Path
 
 from bpftune.kernel import process
@@ -48,15 +49,43 @@ def test_adds_up_each_map_once(tmp_path: Path) -> None:
     assert process.maps_bytes(tmp_path) == 4196
 
 
-def test_giving_memory_back_takes_none() -> None:
-    process.give_memory_back()
+def test_trimming_leaves_no_garbage() -> None:
+    process.trim_heap()
     gc.collect()
     gc.disable()
     try:
-        process.give_memory_back()
+        process.trim_heap()
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_what_the_interpreter_kept_is_given_back() -> None:
+    process.give_memory_back()
+    before = process.python_blocks()
+    # One that grows to its length comes from the system, and goes to those kept.
+    for length in range(4, 12):
+        many = [tuple(iter(range(length))) for _ in range(1500)]
+        del many
+    process.give_memory_back()
+    assert process.python_blocks() < before + 100
+
+
+def test_what_is_permanent_is_not_collected_and_the_rest_is() -> None:
+    class Knot:
+        def __init__(self) -> None:
+            self.itself = self
+
+    there = Knot()
+    process.spare_collections()
+    try:
+        assert gc.get_freeze_count() > 1000
+        left = weakref.ref(Knot())
+        del there
+        process.give_memory_back()
+        assert left() is None
+    finally:
+        gc.unfreeze()
 
 
 def test_no_map_is_no_number(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_leak_is_found_however_small_a_part_of_the_memory_it_is() -> None:
 
 
 def test_a_leak_into_memory_that_is_there_already_is_found() -> None:
-    """Such as the rush leaves it: the RSS knows nothing of it."""
+    """The RSS knows nothing of it."""
     leaks = life(2700, lambda _: 20_000, blocks=lambda minute: 80_000 + 30 * minute)
     found = verdicts(leaks)
     assert found["RSS"] is Verdict.FLAT
