@@ -711,6 +711,18 @@ def test_observing_writes_nothing_and_says_what_it_would_do() -> None:
     assert scene.tuner.heard[1] == Rejected(RED.cookie, TCP_WMEM, GROWN, "observing")
 
 
+def test_memory_is_given_back_each_minute(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(
+        "bpftune.daemon.give_memory_back",
+        lambda: given.append(scene.machine.clock.now_s),
+    )
+    scene.machine.let_pass(scene.daemon, 185.0)
+    assert given == [1060.0, 1080.0, 1140.0]
+
+
 def test_an_idle_daemon_wakes_once_a_minute(scene: Scene) -> None:
     assert scene.daemon.turn() - scene.machine.clock.now_s == 60.0
     scene.machine.clock.now_s += 60.0

@@ -175,6 +175,13 @@ def test_a_loop_that_fails_still_takes_back_the_trial(stage: Stage) -> None:
     assert stage.machine.sysctls.largest(RED) == 4 * MIB
 
 
+def test_collections_pass_by_what_there_was_at_the_start(stage: Stage) -> None:
+    stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
+    assert gc.get_freeze_count() == 0
+    assert runner.run(json=True) == 0
+    assert gc.get_freeze_count() > 1000
+
+
 def test_a_kernel_that_cannot_tell_of_new_names_is_no_hindrance(stage: Stage) -> None:
     assert stage.machine.namespaces.fd == -1
     stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
