@@ -15,7 +15,7 @@ from bpftune.compile import compile_all, find_clang
 from bpftune.kernel.bpf import BpfObject, RingBuffer
 from bpftune.kernel.bpf_error import BpfError, summary_of
 from bpftune.kernel.btf import BtfError
-from tests.kernel.cycles import in_cycles
+from tests.cycles import in_cycles
 
 HERE = Path(__file__).parent
 PROBE = HERE / "probe.bpf.o"
@@ -129,12 +129,18 @@ def test_a_full_map_says_so(probe: BpfObject) -> None:
         probe.update("table", bytes([4, 0, 0, 0]), bytes(8))
 
 
-def test_a_map_tells_how_full_it_is(objects: Path) -> None:
-    path = objects / "tuners" / "congestion" / "congestion.bpf.o"
-    with BpfObject(path) as opened:
+@contextmanager
+def only_maps(objects: Path) -> Iterator[BpfObject]:
+    """Load the maps of the tuner *congestion*, and no program."""
+    with BpfObject(objects / "tuners" / "congestion" / "congestion.bpf.o") as opened:
         for name, _ in opened.programs:
             opened.disable(name)
         opened.load()
+        yield opened
+
+
+def test_a_map_tells_how_full_it_is(objects: Path) -> None:
+    with only_maps(objects) as opened:
         key_bytes, value_bytes = opened.sizes("assignments")
         for number in range(3000):  # more than are looked at at once
             key = number.to_bytes(key_bytes, "little")
@@ -147,17 +153,13 @@ def test_a_map_tells_how_full_it_is(objects: Path) -> None:
 
 def test_nothing_that_is_read_again_and_again_leaves_cycles(objects: Path) -> None:
     """What only the collector finds makes a process larger, by chance and for good."""
-    path = objects / "tuners" / "congestion" / "congestion.bpf.o"
-    with BpfObject(path) as opened:
-        for name, _ in opened.programs:
-            opened.disable(name)
-        opened.load()
-        key = bytes(opened.sizes("assignments")[0])
-        opened.update("assignments", key, bytes(opened.sizes("assignments")[1]))
+    with only_maps(objects) as opened:
+        key, value = map(bytes, opened.sizes("assignments"))
+        opened.update("assignments", key, value)
 
         def read() -> None:
             assert opened.usage()["assignments"] == (1, 8192)
-            assert opened.lookup("assignments", key) is not None
+            assert opened.lookup("assignments", key) == value
 
         assert in_cycles(read) == 0
 

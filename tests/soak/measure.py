@@ -39,7 +39,7 @@ class Sample:
     cpu_s: float
     namespaces: int
     events: int
-    blocks: int = 0
+    blocks: int
     lost: Mapping[str, int] = field(default_factory=dict)
     maps: Mapping[str, int] = field(default_factory=dict)
     room: Mapping[str, int] = field(default_factory=dict)

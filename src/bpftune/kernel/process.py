@@ -78,7 +78,7 @@ def give_memory_back() -> None:
 
     CPython keeps freed tuples for later, in 3.11 up to 2,000 of each length (see its
     ``Objects/tupleobject.c``), and the like. Only a full collection gives them up, and
-    by itself hardly any comes. After ``spare_collections`` it takes 0.1 to 0.4 ms.
+    by itself hardly any comes. After ``spare_collections`` it took 0.1 to 0.4 ms here.
     """
     gc.collect()
     trim_heap()
