@@ -15,7 +15,7 @@ from bpftune.compile import compile_all, find_clang
 from bpftune.kernel.bpf import BpfObject, RingBuffer
 from bpftune.kernel.bpf_error import BpfError, summary_of
 from bpftune.kernel.btf import BtfError
-from tests.cycles import in_cycles
+from tests.leftovers import in_cycles
 
 HERE = Path(__file__).parent
 PROBE = HERE / "probe.bpf.o"

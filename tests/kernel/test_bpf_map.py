@@ -15,7 +15,7 @@ from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.bpf_map import BATCH, BpfMap
 from bpftune.kernel.btf import BtfError
 from bpftune.model import NetnsCookie, Prefix
-from tests.cycles import in_cycles
+from tests.leftovers import in_cycles
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ class Sockets:
         data = self._object.iterate(program)
         self.truncated = self._skipped.value
         whole = len(data) - len(data) % self._size
-        return tuple(self._decode(data, at) for at in range(0, whole, self._size))
+        return (*[self._decode(data, at) for at in range(0, whole, self._size)],)
 
     def _pack(self, prefix: Prefix | None) -> bytes:
         if prefix is None:

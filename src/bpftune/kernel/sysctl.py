@@ -85,7 +85,8 @@ class Sysctls:
         text = self._read_text(cookie, name)
         if not _NUMBERS.fullmatch(text):
             raise SysctlError(f"{name} is not a number: {text.strip()!r}")
-        return tuple(map(int, text.split()))
+        # tuple(map(...)) is made too long and cut, and the interpreter hoards those.
+        return (*map(int, text.split()),)
 
     def read_text(self, cookie: NetnsCookie, name: str) -> str:
         """Return the value of one that is no number, without its line's end.

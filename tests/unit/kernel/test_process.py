@@ -5,7 +5,7 @@ import os
 import weakref
 from pathlib import Path
 
-from tests.cycles import in_cycles
+from tests.leftovers import in_cycles
 
 from bpftune.kernel import process
 

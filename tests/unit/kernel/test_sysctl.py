@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from tests.leftovers import kept_blocks
 from tests.unit.crashing import Blow, Kernel, calls_to
 from tests.unit.fakes import FOUND, HOST, MIB, FakeNamespaces, wmem
 
@@ -49,3 +50,8 @@ def test_a_file_that_was_read_only_for_a_moment_is_opened_anew(kernel: Kernel) -
     assert sysctls.read(HOST.cookie, WMEM) == FOUND
     assert not sysctls.writable(HOST.cookie, WMEM)
     assert sysctls.write(HOST.cookie, WMEM, GROWN, FOUND) == GROWN
+
+
+def test_reading_leaves_nothing(kernel: Kernel) -> None:
+    sysctls = sysctls_of(kernel)
+    assert kept_blocks(lambda: sysctls.read(HOST.cookie, WMEM)) < 100

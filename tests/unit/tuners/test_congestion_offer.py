@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from bpftune.tuners.congestion.maps import padded, text
 from bpftune.tuners.congestion.offer import ALLOWED, AVAILABLE, DEFAULT, Offer, read
+from tests.leftovers import kept_blocks
 
 TEXTS = {DEFAULT: "cubic", AVAILABLE: "reno cubic bbr", ALLOWED: "reno cubic"}
 
@@ -31,3 +32,7 @@ def test_whatever_is_read_can_be_assigned(default: str, available: str) -> None:
         assert len(offer.available) <= 32
         for name in (offer.default, *offer.available):
             assert text(padded(name)) == name
+
+
+def test_reading_leaves_nothing() -> None:
+    assert kept_blocks(lambda: read(TEXTS)) < 100

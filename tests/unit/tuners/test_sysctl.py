@@ -26,6 +26,7 @@ from bpftune.tuners.sysctl import (
     tuner,
     value_of,
 )
+from tests.leftovers import kept_blocks
 
 COOKIE = NetnsCookie(4101)
 WMEM = Tunable("net.ipv4.tcp_wmem")
@@ -163,3 +164,8 @@ def test_any_bytes_are_understood_or_left_alone(name: bytes, value: bytes) -> No
 def test_numbers_are_read_as_the_kernel_writes_them(numbers: list[int]) -> None:
     text = "\t".join(map(str, numbers)).encode() + b"\n"
     assert value_of(text.ljust(80, b"\0")) == tuple(numbers)
+
+
+def test_numbers_read_leave_nothing() -> None:
+    field = b"4096 131072 6291456".ljust(80, b"\0")
+    assert kept_blocks(lambda: value_of(field)) < 100

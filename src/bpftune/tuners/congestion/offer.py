@@ -49,4 +49,5 @@ def read(texts: Mapping[str, str]) -> Offer | None:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split() if _NAME.fullmatch(word))[:MOST]
+    words = [word for word in text.split() if _NAME.fullmatch(word)]
+    return (*words[:MOST],)

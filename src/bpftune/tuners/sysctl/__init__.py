@@ -78,7 +78,7 @@ def value_of(field: bytes) -> Value:
     # Without room for a zero it was cut, and the last number may be too small.
     if len(text) >= len(field) - 1 or not _NUMBERS.fullmatch(text):
         return ()
-    return tuple(map(int, text.split()))
+    return (*map(int, text.split()),)
 
 
 def text_of(field: bytes) -> str | None:

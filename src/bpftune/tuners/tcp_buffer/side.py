@@ -81,19 +81,17 @@ def _looks(
 ) -> tuple[Watched, tuple[Look, ...]]:
     """Tell what holds each socket back."""
     if not side.receivers:
-        return watched, tuple(sender.look_at(one, ceiling) for one in sockets)
+        return watched, (*[sender.look_at(one, ceiling) for one in sockets],)
     recent = {
         one.cookie: (*watched.recent.get(one.cookie, ()), one)[-LOOKS_PER_SLICE - 1 :]
         for one in sockets
     }
     rtt_us = receiver.least_rtt_us(sockets, watched.least_rtt_us)
-    looks = tuple(
-        receiver.look_at(samples, ceiling, rtt_us) for samples in recent.values()
-    )
+    looks = (*[receiver.look_at(one, ceiling, rtt_us) for one in recent.values()],)
     held = {one.cookie for one in looks if one.cause is LimitedBy.RCVBUF}
     cohorts = watched.cohorts
     if sockets:
-        seen = tuple(receiver.seen(one, held=one.cookie in held) for one in sockets)
+        seen = (*[receiver.seen(one, held=one.cookie in held) for one in sockets],)
         cohorts = cohorts.see(ceiling, sockets[0].now_jiffies, seen)
     watched = replace(watched, recent=recent, cohorts=cohorts, least_rtt_us=rtt_us)
     return watched, looks
