@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from bpftune.machine import Machine
     from bpftune.settings_file import SettingsFile
 
-AT_ONCE = 32
-"""Events taken from the ring buffer at once: of a flood, the rest waits there."""
-
 DRAIN_S = 0.02  # so long at most a turn decides on events; others want an answer
 ENDED_S = 1.0  # names come and go in numbers: then one look is for all of them
 
@@ -128,11 +125,10 @@ class Daemon(Dispatcher):
         """Handle the events that wait in the ring buffer, for a while."""
         end_s = self.clock() + DRAIN_S
         while self.clock() <= end_s:
-            if not self._drained:
-                self._drained.extend(self._take_events(AT_ONCE))
-            if not self._drained:
+            found = self.inbox.take()
+            if found is None:
                 return
-            self.handle(*self._drained.popleft())
+            self.handle(*found)
 
     def turn(self) -> float:
         """Do all that is due; return the time of what is due next."""
@@ -151,7 +147,7 @@ class Daemon(Dispatcher):
             self._each_minute()
         if now_s >= self._next_gone_s:
             self._forget_ended()
-        if self._drained:
+        if self.inbox:
             return now_s
         due_s = self.agenda.next_s()
         return min(

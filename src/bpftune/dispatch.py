@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from bpftune.agenda import Agenda
 from bpftune.arrange import Arranger
 from bpftune.carry import Carrier
+from bpftune.inbox import Inbox
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
-from bpftune.kernel.ring_buffer import RingBuffer
 from bpftune.kernel.sysctl import SysctlError
 from bpftune.learned import Learned
 from bpftune.ledger import Ledger
@@ -91,9 +91,8 @@ class Dispatcher:
         self.learned = learned if learned is not None else Learned(time.time())
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
-        self.received: Counter[str] = Counter()  # events, by the tuner's name
+        self.inbox = Inbox(machine.loader)
         self.off: dict[str, str] = {}  # tuners that failed, and why
-        self._drained: deque[tuple[Tuner, Event]] = deque()
         self.carrier = Carrier(
             self.ledger,
             machine.sysctls,
@@ -204,8 +203,8 @@ class Dispatcher:
 
         It speaks before the write, so it may have spoken, but not been heard.
         """
-        for tuner, event in self._take_events():
-            if tuner.name == SYSCTL and not self._is_outside(event.netns_cookie):
+        for tuner, event in self.inbox.take_all_for(SYSCTL):
+            if not self._is_outside(event.netns_cookie):
                 self._handle_one(tuner, event)
             else:
                 self._pending.append((tuner, event))
@@ -221,14 +220,6 @@ class Dispatcher:
                 event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
             named.append(event)
         return named
-
-    def _take_events(self, most: int = RingBuffer.BATCH) -> list[tuple[Tuner, Event]]:
-        """Take those drained before, and events that wait, at most *most*."""
-        new = self.machine.loader.events(most)
-        self.received.update(tuner.name for tuner, _ in new)
-        events = [*self._drained, *new]
-        self._drained.clear()
-        return events
 
     def _meet(
         self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable

@@ -171,6 +171,8 @@ def _loop(
             due_s = min(daemon.turn(), notifier.turned())
             if control is not None:
                 due_s = min(due_s, control.turn())
+            if daemon.inbox:  # what a client wanted brought more events
+                due_s = 0.0
             for key, _ in selector.select(max(0.0, due_s - time.monotonic())):
                 if key.fd == wake_fd:
                     return

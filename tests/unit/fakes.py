@@ -245,6 +245,7 @@ class FakeLoader:
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[Tuner, Event]] = deque()
+        self.sent: list[tuple[Tuner, Event]] = []
         self.losses: dict[str, dict[str, int]] = {}
         self.iterated: list[tuple[str, str, NetnsCookie]] = []
         self.namespaces: FakeNamespaces | None = None
@@ -258,8 +259,18 @@ class FakeLoader:
     def queue(self, tuner: Tuner, *events: Event) -> None:
         self.waiting.extend((tuner, event) for event in events)
 
-    def events(self, most: int = 4096) -> list[tuple[Tuner, Event]]:
-        return [self.waiting.popleft() for _ in range(min(most, len(self.waiting)))]
+    def take(self, most: int) -> list[bytes]:
+        records = []
+        for _ in range(min(most, len(self.waiting))):
+            records.append(str(len(self.sent)).encode())
+            self.sent.append(self.waiting.popleft())
+        return records
+
+    def tuner_of(self, record: bytes) -> Tuner:
+        return self.sent[int(record)][0]
+
+    def decode(self, record: bytes) -> tuple[Tuner, Event]:
+        return self.sent[int(record)]
 
     def lost(self) -> dict[str, dict[str, int]]:
         return self.losses

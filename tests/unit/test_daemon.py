@@ -196,14 +196,14 @@ def test_a_flood_waits_in_the_ring_and_not_in_memory(
     events = [Seen(HOST.cookie, number) for number in range(900)]
     loader.queue(scene.tuner, *events)
     in_memory: list[int] = []
-    take = loader.events
+    take = loader.take
 
-    def taken(most: int) -> list[tuple[Tuner, Event]]:
+    def taken(most: int) -> list[bytes]:
         found = take(most)
         in_memory.append(len(events) - len(loader.waiting) - len(heard))
         return found
 
-    monkeypatch.setattr(loader, "events", taken)
+    monkeypatch.setattr(loader, "take", taken)
     scene.daemon.turn()
     assert heard == events
     assert max(in_memory) <= 32
@@ -229,6 +229,40 @@ def test_in_a_flood_a_turn_ends_all_the_same(
     while len(scene.tuner.heard) < len(events):
         scene.daemon.turn()
     assert scene.tuner.heard == events
+
+
+def test_a_flood_that_meets_the_admins_write_waits_as_it_came(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.see(RED)
+    scene.tuner.answers[Seen], scene.tuner.give_up_after = [], 10_000
+    loader = scene.machine.loader
+    events = [Seen(RED.cookie, number) for number in range(6000)]
+    loader.queue(scene.tuner, *events[:3000])
+    loader.queue(sysctl_tuner, written(RED))
+    loader.queue(scene.tuner, *events[3000:])
+    scene.machine.sysctls.by_admin(RED, ADMINS)
+    decoded: list[bytes] = []
+    decode, handle = loader.decode, scene.daemon.handle
+
+    def noted(record: bytes) -> tuple[Tuner, Event]:
+        decoded.append(record)
+        return decode(record)
+
+    def slowly(tuner: Tuner, event: Event) -> None:
+        scene.machine.clock.now_s += 0.03  # then the turn ends
+        handle(tuner, event)
+
+    monkeypatch.setattr(loader, "decode", noted)
+    monkeypatch.setattr(scene.daemon, "handle", slowly)
+    scene.daemon.turn()
+    (record,) = scene.machine.told("yielded")
+    assert record.why == "uid 0 (sysctl) set it to 4096 16384 5242880"
+    assert len(decoded) == 2  # the first of the flood, and the write
+    monkeypatch.undo()
+    while scene.daemon.inbox or loader.waiting:
+        scene.daemon.turn()
+    assert [one for one in scene.tuner.heard if isinstance(one, Seen)][1:] == events
 
 
 def test_what_a_namespace_has_not_is_not_among_the_facts(scene: Scene) -> None:

@@ -406,6 +406,7 @@ def test_who_did_it_is_known_if_the_hook_spoke_but_was_not_heard(scene: Scene) -
     scene.machine.sysctls.say(RED, DEFAULT, "reno")
     scene.see(RED)
     assert scene.told() == [(RED, SET_IT)]
+    scene.daemon.turn()
     assert Seen(BLUE.cookie) in [event for event, _ in scene.tuner.heard]
 
 

@@ -56,7 +56,7 @@ def families(
         "bpftune_events_received",
         "counter",
         "Events that came from BPF programs.",
-        {labels(tuner=t.name): daemon.received[t.name] for t in about.tuners},
+        {labels(tuner=t.name): daemon.inbox.received[t.name] for t in about.tuners},
     )
     yield _losses(daemon)
     yield from _maps(daemon)

@@ -104,7 +104,7 @@ class Reading:
             "yielded": self._shapes(theirs, daemon.settings.theirs()),
             "paused": daemon.carrier.pauses.names(),
             "netns_tracked": len(daemon.ledger),
-            "events": daemon.received.total(),
+            "events": daemon.inbox.received.total(),
             "lost": [
                 {"cause": one_line(cause), "count": count}
                 for cause, count in sorted(daemon.losses().items())

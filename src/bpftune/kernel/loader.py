@@ -189,31 +189,43 @@ class Loader:
 
     # --- events --------------------------------------------------------------------
 
-    def events(self, most: int = RingBuffer.BATCH) -> list[tuple[Tuner, Event]]:
-        """Take the events that wait, oldest first; do not wait for more.
+    def take(self, most: int = RingBuffer.BATCH) -> list[bytes]:
+        """Take the records that wait, oldest first; do not wait for more.
 
-        At most *most* at once; ``fd`` stays readable if there are more. What
-        cannot be decoded is counted.
+        At most *most* at once; ``fd`` stays readable if there are more.
         """
-        found: list[tuple[Tuner, Event]] = []
-        for record in self._ring.consume(most) if self._ring else ():
-            if len(record) < _HEADER.size:
-                self._unknown[_SOMEBODY] += 1
-                continue
-            tuner_id, type_id = _HEADER.unpack_from(record)
-            source = self._sources.get(tuner_id)
-            if source is None:
-                self._unknown[_SOMEBODY] += 1
-                continue
-            decode = source.decoders.get(type_id)
-            if decode is None:
-                self._unknown[source.tuner.name] += 1
-                continue
-            try:
-                found.append((source.tuner, decode(record, _HEADER.size)))
-            except (struct.error, ValueError, TypeError):
-                self._undecodable[source.tuner.name] += 1
-        return found
+        return self._ring.consume(most) if self._ring else []
+
+    def tuner_of(self, record: bytes) -> Tuner | None:
+        """Return the tuner whose BPF part sent *record*, if it is one of ours."""
+        source = self._source(record)
+        return source.tuner if source else None
+
+    def decode(self, record: bytes) -> tuple[Tuner, Event] | None:
+        """Return the event in *record*; None, and count it, if there is none."""
+        source = self._source(record)
+        if source is None:
+            self._unknown[_SOMEBODY] += 1
+            return None
+        decode = source.decoders.get(_HEADER.unpack_from(record)[1])
+        if decode is None:
+            self._unknown[source.tuner.name] += 1
+            return None
+        try:
+            return source.tuner, decode(record, _HEADER.size)
+        except (struct.error, ValueError, TypeError):
+            self._undecodable[source.tuner.name] += 1
+            return None
+
+    def _source(self, record: bytes) -> _Source | None:
+        if len(record) < _HEADER.size:
+            return None
+        return self._sources.get(_HEADER.unpack_from(record)[0])
+
+    def events(self, most: int = RingBuffer.BATCH) -> list[tuple[Tuner, Event]]:
+        """Take the events that wait, as ``take`` and ``decode`` do."""
+        decoded = map(self.decode, self.take(most))
+        return [found for found in decoded if found is not None]
 
     def lost(self) -> dict[str, dict[str, int]]:
         """Return how many events were lost so far: by tuner's name and cause.

@@ -133,7 +133,7 @@ class Scene:
             self.daemon.turn()
             due_s = self.control.turn()
             wait_s = max(0.0, min(1.0, due_s - time.monotonic()))
-            busy = bool(self.daemon._drained or self.machine.loader.waiting)
+            busy = bool(self.daemon.inbox or self.machine.loader.waiting)
             fds = [self._ended.fileno(), self.control.fd]
             ready, _, _ = select.select(fds, [], [], 0.0 if busy else wait_s)
             if fds[0] in ready:

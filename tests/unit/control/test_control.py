@@ -206,7 +206,7 @@ def flooded_round(served: Scene) -> list[float]:
     """
     stop = threading.Event()
     event = Seen(RED.cookie)
-    began_s, before = time.monotonic(), served.daemon.received["scripted"]
+    began_s, before = time.monotonic(), served.daemon.inbox.received["scripted"]
     sent = 0
 
     def flood() -> None:
@@ -230,8 +230,8 @@ def flooded_round(served: Scene) -> list[float]:
         thread.join()
     _until(
         lambda: (
-            served.daemon.received["scripted"] - before == sent
-            and not served.daemon._drained
+            served.daemon.inbox.received["scripted"] - before == sent
+            and not served.daemon.inbox
         )
     )
     return sorted(took_s) if sent > 9000 * ROUND_S else []
