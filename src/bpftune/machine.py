@@ -20,7 +20,7 @@ from bpftune.kernel.errors import (
     NotPermittedError,
     UnsupportedError,
 )
-from bpftune.kernel.loader import Loader, Verdict
+from bpftune.kernel.loader import Loader
 from bpftune.kernel.memory import memory_facts
 from bpftune.kernel.netns import Namespaces
 from bpftune.kernel.setns import cookie_here
@@ -29,6 +29,7 @@ from bpftune.kernel.sockets import LOST_MARKS, LOST_NUDGE, Sockets
 from bpftune.kernel.sysctl import Sysctls
 from bpftune.kernel.sysctl_files import read_files
 from bpftune.kernel.tick import tick_ns
+from bpftune.kernel.verdict import Verdict
 from bpftune.model import Event, Memory, Tuner
 from bpftune.tuners.sysctl import hook_key
 

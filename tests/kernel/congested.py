@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from bpftune.kernel.bpf_map import BpfMap
 from bpftune.kernel.cgroup import cgroup2_root
-from bpftune.kernel.loader import Loader, Verdict
+from bpftune.kernel.loader import Loader
 from bpftune.kernel.tick import tick_ns
+from bpftune.kernel.verdict import Verdict
 from bpftune.model import Event, NetnsCookie, Prefix
 from bpftune.tuners.congestion import maps, tuner
 from bpftune.tuners.congestion.maps import (

@@ -20,7 +20,7 @@ from bpftune import run as runner
 from bpftune.control.control import Control
 from bpftune.daemon import Daemon
 from bpftune.history import read
-from bpftune.kernel.loader import Verdict
+from bpftune.kernel.verdict import Verdict
 from bpftune.lock import SecondDaemonError, lock
 from bpftune.machine import Machine
 from bpftune.model import Change, Event, Facts, Request, Tuner

@@ -9,7 +9,7 @@ from bpftune.text import one_line, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bpftune.kernel.loader import Verdict
+    from bpftune.kernel.verdict import Verdict
     from bpftune.ledger import Entry
     from bpftune.model import Netns, Tuner
     from bpftune.rollback import Step

@@ -6,7 +6,6 @@ why; it never costs the others.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from bpftune.kernel.bpf import BpfObject
 from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.process import trim_heap
 from bpftune.kernel.ring_buffer import RingBuffer
+from bpftune.kernel.verdict import Verdict, attach, culprits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -28,22 +28,11 @@ if TYPE_CHECKING:
     Decoders = dict[int, Callable[[bytes, int], Event]]
 
 _HEADER = struct.Struct("=II")  # struct event_header: tuner_id, type_id
-_ON_DEMAND = ("iter/", "iter.s/", "syscall")
-_CGROUP = ("sockops", "cgroup")
 _CHAIN, _NEXT = "sockops_chain", "sockops_next"  # see bpf/chain.bpf.h
 _EVENTS = "events"
 _SOMEBODY = "(unknown)"
 
 FULL, UNDECODABLE, UNKNOWN = "ring buffer full", "undecodable", "sender unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a BPF program works on this kernel, and if not why."""
-
-    program: str
-    works: bool
-    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -133,9 +122,9 @@ class Loader:
                 # What failed to load cannot be loaded again: open it anew.
                 opened.close()
                 left = [one for one in opened.programs if one.name not in refused]
-                culprits = _culprits(left, error, first=not refused)
-                refused.update(culprits)
-                if not culprits:
+                found = culprits(left, error, first=not refused)
+                refused.update(found)
+                if not found:
                     refused.update((one.name, str(error)) for one in left)
                     return [
                         Verdict(one.name, works=False, reason=refused[one.name])
@@ -176,7 +165,7 @@ class Loader:
         """Attach *program*, or chain it: the kernel runs one sockops program only."""
         chained = program.section == "sockops" and opened.has_map(_CHAIN)
         if not chained or not self._chained:
-            verdict = _attach(opened, program, cgroup_fd)
+            verdict = attach(opened, program, cgroup_fd)
         else:
             try:
                 opened.chain(program.name, _CHAIN, self._chained)
@@ -278,58 +267,3 @@ class Loader:
                 return source.object
         msg = f"no BPF object of tuner {tuner.name} is loaded"
         raise BpfError(msg)
-
-
-def _culprits(
-    programs: Iterable[Program], error: BpfError, *, first: bool
-) -> dict[str, str]:
-    """Return which of *programs* made a load fail, and why; perhaps none."""
-    programs = list(programs)
-    if first:
-        missing = _without_hook(programs)
-        if missing:
-            return missing
-    names = {one.name for one in programs}
-    for name in re.findall(r"^libbpf: prog '([^']+)':", error.log, re.MULTILINE):
-        if name in names:
-            return {name: str(error)}
-    return {}
-
-
-def _without_hook(programs: Iterable[Program]) -> dict[str, str]:
-    """Return the programs for tracepoints that this kernel does not have."""
-    # Reading the kernel's types costs 20 MB for a moment: only if need be.
-    from bpftune.kernel.features import find_tracepoints  # noqa: PLC0415
-
-    wanted = {
-        one.name: one.section.partition("/")[2]
-        for one in programs
-        if one.section.startswith("tp_btf/")
-    }
-    if not wanted:
-        return {}
-    try:
-        exists = find_tracepoints(wanted.values())
-    except BpfError:
-        return {}
-    return {
-        name: f"this kernel has no tracepoint {hook}"
-        for name, hook in wanted.items()
-        if not exists[hook]
-    }
-
-
-def _attach(opened: BpfObject, program: Program, cgroup_fd: int) -> Verdict:
-    name, section = program
-    if section.startswith(_ON_DEMAND):
-        return Verdict(name, works=True)
-    try:
-        if not section.startswith(_CGROUP):
-            opened.attach(name)
-        elif cgroup_fd < 0:
-            return Verdict(name, works=False, reason="there is no cgroup2 hierarchy")
-        else:
-            opened.attach(name, cgroup_fd)
-    except BpfError as error:
-        return Verdict(name, works=False, reason=str(error))
-    return Verdict(name, works=True)

@@ -36,7 +36,7 @@ def cpu_seconds() -> float:
 
 def open_files(proc: Path = SELF) -> int:
     """Return how many descriptors are open."""
-    return len(list((proc / "fd").iterdir()))
+    return sum(1 for _ in (proc / "fd").iterdir())
 
 
 def maps_bytes(proc: Path = SELF) -> int | None:

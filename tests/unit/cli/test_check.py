@@ -9,7 +9,7 @@ from bpftune.cli import check as module
 from bpftune.cli.check import Answer, check, needs, verdict_on
 from bpftune.cli.errors import ExitCode
 from bpftune.kernel.errors import KernelError
-from bpftune.kernel.loader import Verdict
+from bpftune.kernel.verdict import Verdict
 from bpftune.model import Tuner
 from bpftune.tuners import Problem
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bpftune.kernel.loader import Verdict
+from bpftune.kernel.verdict import Verdict
 from bpftune.model import Change, Netns, NetnsCookie, Tuner
 from bpftune.outcome import Level
 from bpftune.tuners.sysctl import tuner as sysctl_tuner

@@ -9,7 +9,7 @@ from bpftune.control.view import (
     tunable_shape,
     tuner_shape,
 )
-from bpftune.kernel.loader import Verdict
+from bpftune.kernel.verdict import Verdict
 from bpftune.ledger import Entry
 from bpftune.model import Netns, NetnsCookie, Tuner
 from tests.unit.fakes import FOUND, HOST, MIB, RED, TCP_WMEM, wmem
