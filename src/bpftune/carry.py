@@ -13,26 +13,24 @@ from bpftune.entry import IN_DOUBT
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
 from bpftune.model import (
-    Advise,
     Change,
     Event,
     Facts,
     Keep,
-    Netns,
     NetnsCookie,
     Rejected,
-    Tunable,
     Value,
     Yield,
     Yielded,
 )
-from bpftune.records import Record
+from bpftune.telling import Teller, evidence_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from bpftune.entry import Entry
     from bpftune.ledger import Ledger
+    from bpftune.records import Record
 
 GIVEN_BACK = "the admin gave it back"
 
@@ -59,14 +57,6 @@ class Sysctls(Protocol):
         """Close what is open of a namespace that is gone."""
 
 
-def _evidence(request: Change | Keep) -> dict[str, object]:
-    """Return what machines are told beyond the sentence."""
-    facts: dict[str, object] = {"evidence": request.evidence}
-    if request.tried is not None:
-        facts["trial"] = request.tried.as_facts()
-    return facts
-
-
 class Carrier:
     """Carries out changes and tells of them."""
 
@@ -82,61 +72,9 @@ class Carrier:
         """Write through *sysctls* unless *observe*; say what and why to *tell*."""
         self._ledger = ledger
         self._sysctls = sysctls
-        self._tell = tell
-        self._undo_prefix = undo_prefix
+        self.teller = Teller(tell, undo_prefix)
         self._observe = observe
         self.pauses = pauses.Pauses()
-
-    def by_hand(self, netns: Netns, tunable: Tunable, value: Value) -> str:
-        """Return the command with which a person sets *value*."""
-        numbers = " ".join(map(str, value))
-        return f"{self._undo_prefix(netns.cookie)}sysctl -w {tunable.name}='{numbers}'"
-
-    def advise(self, tuner: str, advice: Advise, netns: Netns) -> None:
-        """Tell the admin what limits; it is for them to change."""
-        tunable = advice.tunable
-        self._tell(
-            Record(
-                record="advice",
-                why=advice.why,
-                tuner=tuner,
-                tunable=tunable.name,
-                netns=netns,
-                old=advice.old,
-                new=advice.new,
-                undo=self.by_hand(netns, tunable, advice.new),
-            )
-        )
-
-    def _say(
-        self,
-        kind: str,
-        entry: Entry,
-        why: str,
-        old: Value,
-        new: Value,
-        extra: Mapping[str, object] | None = None,
-        *,
-        by_hand: Value | None = None,
-    ) -> None:
-        entry.refused = None
-        undo = None
-        if by_hand is not None and by_hand != entry.expected:
-            undo = self.by_hand(entry.netns, entry.tunable, by_hand)
-        self._tell(
-            Record(
-                record=kind,
-                why=why,
-                tuner=entry.tuner,
-                tunable=entry.tunable.name,
-                netns=entry.netns,
-                old=old,
-                new=new,
-                change=entry.change_id,
-                undo=undo,
-                extra=extra or {},
-            )
-        )
 
     def change(
         self, change: Change, facts: Facts, *, by_admin: bool = False
@@ -151,7 +89,7 @@ class Carrier:
         reason = self._refusal(change, entry, facts)
         if reason is not None:
             return self._refused(entry, change, reason)
-        old, extra = entry.expected, _evidence(change)
+        old, extra = entry.expected, evidence_of(change)
         on_trial = change.record == "change"
         raised = not governor.goes_down(change.value, old, entry.tunable)
         granted = governor.grant_after(change, entry)
@@ -160,7 +98,7 @@ class Carrier:
         elif self._observe:
             new = change.value
             extra["sockets"] = change.sockets
-            self._say("advice", entry, change.why, old, new, extra, by_hand=new)
+            self.teller.say("advice", entry, change.why, old, new, extra, by_hand=new)
             return Rejected(facts.netns.cookie, change.tunable, new, "observing")
         try:
             self._write(entry, change.value)
@@ -180,7 +118,7 @@ class Carrier:
         )
         if raised:
             entry.raises_s = [*entry.raises_s[-governor.BURST :], facts.now_s]
-        self._say(
+        self.teller.say(
             change.record,
             entry,
             change.why,
@@ -220,7 +158,7 @@ class Carrier:
     def _refused(self, entry: Entry, change: Change, reason: str) -> Event:
         refused = change.value, reason
         if entry.refused != refused:
-            self._say("rejected", entry, reason, entry.expected, change.value)
+            self.teller.say("rejected", entry, reason, entry.expected, change.value)
             entry.refused = refused
         return Rejected(entry.netns.cookie, change.tunable, change.value, reason)
 
@@ -231,8 +169,8 @@ class Carrier:
             return
         old = entry.settled
         self._ledger.kept(entry)
-        extra = {"proved": keep.proved, **_evidence(keep)}
-        self._say(
+        extra = {"proved": keep.proved, **evidence_of(keep)}
+        self.teller.say(
             "kept", entry, keep.why, old, entry.expected, extra, by_hand=entry.found
         )
 
@@ -251,13 +189,13 @@ class Carrier:
         by: dict[str, object] = {}
         if request.uid is not None:
             by = {"by_uid": request.uid, "by_comm": request.comm}
-        self._say("yielded", entry, request.why, old, new, by)
+        self.teller.say("yielded", entry, request.why, old, new, by)
         return Yielded(cookie, request.tunable)
 
     def adopt(self, entry: Entry, value: Value) -> None:
         """Take a tunable back from the admin, who asked for it."""
         self._ledger.adopt(entry, value)
-        self._say("adopted", entry, GIVEN_BACK, value, value)
+        self.teller.say("adopted", entry, GIVEN_BACK, value, value)
 
     def settle(
         self,
@@ -292,10 +230,10 @@ class Carrier:
             grant_bytes = governor.grant_left(entry.settled, entry)
             self._write(entry, entry.settled)
         except KernelError as error:
-            self._say("rejected", entry, str(error), old, entry.settled)
+            self.teller.say("rejected", entry, str(error), old, entry.settled)
             return
         self._ledger.applied(entry, entry.settled, trial=None, grant_bytes=grant_bytes)
-        self._say(
+        self.teller.say(
             "taken_back",
             entry,
             f"{why}, back to the last value that paid",
@@ -322,11 +260,11 @@ class Carrier:
             )
             raise
         self._ledger.rolled_back(entry)
-        self._say("rolled_back", entry, why, now, entry.found, by_hand=now)
+        self.teller.say("rolled_back", entry, why, now, entry.found, by_hand=now)
 
     def adopted(self, entry: Entry, why: str) -> None:
         """Tell that a value of ours from an earlier run is looked after again."""
-        self._say(
+        self.teller.say(
             "adopted", entry, why, entry.found, entry.expected, by_hand=entry.found
         )
 
@@ -334,6 +272,6 @@ class Carrier:
         """Tell what stays in force, and how to undo it by hand."""
         for entry in self._ledger.in_force():
             why = f"set in {entry.changes} writes"
-            self._say(
+            self.teller.say(
                 "stopped", entry, why, entry.found, entry.expected, by_hand=entry.found
             )

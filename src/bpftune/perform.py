@@ -62,7 +62,7 @@ class Performer:
                 if on_trial:
                     self._learn(request, facts.netns)
             case Advise():
-                self._carrier.advise(tuner.name, request, facts.netns)
+                self._carrier.teller.advise(tuner.name, request, facts.netns)
             case Yield():
                 self._hand_over(request, cookie)
             case Nudge() if not self._is_on_trial(cookie, request.tunable):

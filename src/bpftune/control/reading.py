@@ -58,7 +58,7 @@ class Reading:
         undo = None
         if entry.ours:
             carrier = self._daemon.carrier
-            undo = carrier.by_hand(entry.netns, entry.tunable, entry.found)
+            undo = carrier.teller.by_hand(entry.netns, entry.tunable, entry.found)
         return tunable_shape(entry, paused=self._is_paused(entry), undo=undo)
 
     def tuners(self) -> list[Shape]:
