@@ -26,6 +26,7 @@ from bpftune.kernel.libbpf import (
     last_error,
     libbpf,
 )
+from bpftune.kernel.map_usage import usage
 from bpftune.kernel.ring_buffer import RingBuffer
 from bpftune.kernel.variable import Variable
 
@@ -35,12 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BpfError", "BpfObject", "BtfError", "KernelError", "Program", "RingBuffer"]
 
-# enum bpf_map_type: those that fill up.
-_HASHES = frozenset({1, 9})  # BPF_MAP_TYPE_HASH, _LRU_HASH
-_RINGBUF = 27
-
 _READ_BYTES = 64 * 1024
-_COUNTED_AT_ONCE = 1024
 _WRITABLE = (".bss", ".data")
 
 
@@ -291,40 +287,7 @@ class BpfObject:
 
         Of a ring buffer the room in bytes, and None for what is in it.
         """
-        found: dict[str, tuple[int | None, int]] = {}
-        handle = self._lib["bpf_object__next_map"](self._object, None)
-        while handle:
-            name = self._lib["bpf_map__name"](handle).decode()
-            kind = self._lib["bpf_map__type"](handle)
-            room = self._lib["bpf_map__max_entries"](handle)
-            if kind in _HASHES:
-                found[name] = self._count(name, handle, room), room
-            elif kind == _RINGBUF:
-                found[name] = None, room
-            handle = self._lib["bpf_object__next_map"](self._object, handle)
-        return found
-
-    def _count(self, name: str, handle: Map, room: int) -> int:
-        """Count the entries of a hash; they come and go meanwhile."""
-        key_bytes = self._lib["bpf_map__key_size"](handle)
-        value_bytes = self._lib["bpf_map__value_size"](handle)
-        fd, count, at_once = self.map_fd(name), 0, _COUNTED_AT_ONCE
-        place, start = buffer(max(4, key_bytes)), None
-        while count < room:
-            keys = buffer(key_bytes * at_once)
-            values = buffer(value_bytes * at_once)
-            found = ctypes.c_uint32(at_once)
-            result = self._lib["bpf_map_lookup_batch"](
-                fd, start, place, keys, values, byref(found), None
-            )
-            if result == -errno.ENOSPC:  # a bucket of the hash has more than that
-                at_once *= 2
-                continue
-            count += found.value
-            if result < 0:
-                break
-            start, place = place, buffer(len(place))
-        return count
+        return usage(self._lib, self._object)
 
     def lookup(self, name: str, key: bytes) -> bytes | None:
         """Return the value of *key* in map *name*, or None."""
