@@ -46,7 +46,10 @@ class Inbox:
         return None
 
     def take_all_for(self, name: str) -> list[tuple[Tuner, Event]]:
-        """Take, before their turn, all events for the tuner of that *name*."""
+        """Take, before their turn, events for the tuner of that *name*.
+
+        All of those among the oldest ``MOST_WAITING``.
+        """
         if len(self._waiting) < MOST_WAITING:
             self._fetch(MOST_WAITING - len(self._waiting))
         wanted: list[bytes] = []
