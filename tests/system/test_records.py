@@ -162,9 +162,10 @@ def test_a_history_that_cannot_be_written_is_told_once_and_tuning_goes_on(
     state.mkdir()
     script = f'({mount.format(state)}) 2>/dev/null && exec "$@"'
     prefix = ("unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh")
+    # Where nothing is shared, mounts made later do not reach the daemon's own.
+    spaces = [lab.namespace(name) for name in ("a", "b", "c")]
     daemon = start({"BPFTUNE_STATE_DIR": str(state)}, prefix)
-    for name in ("a", "b", "c"):
-        netns = lab.namespace(name)
+    for netns in spaces:
         write(netns, CHOSEN)
         daemon.wait_kind("yielded", netns, 3)
     daemon.stop()
