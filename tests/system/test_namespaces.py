@@ -13,6 +13,7 @@ from tests.system.churn import churned, make, set_in, unmake
 from tests.system.conftest import Start
 from tests.system.daemon import WMEM, Daemon, name_in, value, wait_until
 from tests.system.paths import SMALL, path
+from tests.system.talk import call
 
 from bpftune.lab.namespaces import Namespace
 from bpftune.lab.network import Lab
@@ -115,6 +116,8 @@ def come_and_go(daemon: Daemon, names: range) -> None:
 @pytest.mark.real_machine("a thousand namespaces are made")
 def test_a_thousand_namespaces_leave_no_trace(start: Start) -> None:
     daemon = start()
+    # It maps the globals of BPF objects when it first tells of losses.
+    call(daemon.run_dir / "control", "Metrics")
     at_start = daemon.open_files()
 
     def is_clean() -> bool:
