@@ -91,7 +91,7 @@ class Dispatcher:
         self.learned = learned if learned is not None else Learned(time.time())
         self.agenda = Agenda()
         self.lost: Counter[str] = Counter()
-        self.inbox = Inbox(machine.loader)
+        self.inbox = Inbox(machine.loader, first=SYSCTL)
         self.off: dict[str, str] = {}  # tuners that failed, and why
         self.carrier = Carrier(
             self.ledger,
@@ -203,7 +203,7 @@ class Dispatcher:
 
         It speaks before the write, so it may have spoken, but not been heard.
         """
-        for tuner, event in self.inbox.take_all_for(SYSCTL):
+        for tuner, event in self.inbox.take_first():
             if not self._is_outside(event.netns_cookie):
                 self._handle_one(tuner, event)
             else:

@@ -16,53 +16,49 @@ AT_ONCE = 32
 """Events taken from the ring buffer at once: of a flood, the rest waits there."""
 
 MOST_WAITING = 4096
-"""So many events at most wait here while one of their sort is searched for."""
+"""So many events at most wait here while those that come first are searched for."""
 
 
 class Inbox:
-    """What *loader* receives, in the order in which it was sent."""
+    """What a loader receives; each tuner's events in the order they were sent."""
 
-    def __init__(self, loader: Loader) -> None:
-        """Begin with none."""
+    def __init__(self, loader: Loader, first: str) -> None:
+        """Receive from *loader*; what is for the tuner *first* comes first."""
         self.received: Counter[str] = Counter()
         """Events handed out, by the tuner's name."""
         self._loader = loader
-        self._waiting: deque[bytes] = deque()
+        self._first_name = first
+        self._first: deque[bytes] = deque()
+        self._others: deque[bytes] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._first or self._others)
 
     def take(self) -> tuple[Tuner, Event] | None:
-        """Take the oldest event and its tuner; None if none waits.
+        """Take the next event and its tuner; None if none waits.
 
         What cannot be decoded is counted by the loader.
         """
-        if not self._waiting:
+        if not self:
             self._fetch(AT_ONCE)
-        while self._waiting:
-            found = self._decode(self._waiting.popleft())
+        while self:
+            found = self._decode((self._first or self._others).popleft())
             if found is not None:
                 return found
         return None
 
-    def take_all_for(self, name: str) -> list[tuple[Tuner, Event]]:
-        """Take, before their turn, events for the tuner of that *name*.
-
-        All of those among the oldest ``MOST_WAITING``.
-        """
-        if len(self._waiting) < MOST_WAITING:
-            self._fetch(MOST_WAITING - len(self._waiting))
-        wanted: list[bytes] = []
-        others: deque[bytes] = deque()
-        for record in self._waiting:
-            tuner = self._loader.tuner_of(record)
-            mine = tuner is not None and tuner.name == name
-            (wanted if mine else others).append(record)
-        self._waiting = others
-        return [found for one in wanted if (found := self._decode(one)) is not None]
+    def take_first(self) -> list[tuple[Tuner, Event]]:
+        """Take all events that come first, of the oldest ``MOST_WAITING``."""
+        if len(self._others) < MOST_WAITING:
+            self._fetch(MOST_WAITING - len(self._others))
+        records, self._first = self._first, deque()
+        return [found for one in records if (found := self._decode(one)) is not None]
 
     def _fetch(self, most: int) -> None:
-        self._waiting.extend(self._loader.take(most))
+        for record in self._loader.take(most):
+            tuner = self._loader.tuner_of(record)
+            is_first = tuner is not None and tuner.name == self._first_name
+            (self._first if is_first else self._others).append(record)
 
     def _decode(self, record: bytes) -> tuple[Tuner, Event] | None:
         found = self._loader.decode(record)

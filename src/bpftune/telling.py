@@ -63,7 +63,10 @@ class Teller:
         *,
         by_hand: Value | None = None,
     ) -> None:
-        """Tell that *entry* went from *old* to *new*; *by_hand* is the way back."""
+        """Tell that *entry* went from *old* to *new*; *by_hand* is the way back.
+
+        A refusal that was told before may be told again from now on.
+        """
         entry.refused = None
         undo = None
         if by_hand is not None and by_hand != entry.expected:

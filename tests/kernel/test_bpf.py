@@ -151,6 +151,11 @@ def test_a_map_tells_how_full_it_is(objects: Path) -> None:
         assert opened.usage()["events"][0] is None
 
 
+def test_nobody_knows_how_full_a_map_is_that_is_not_loaded(probe: BpfObject) -> None:
+    with pytest.raises(BpfError, match="is not loaded"):
+        probe.usage()
+
+
 def test_nothing_that_is_read_again_and_again_leaves_cycles(objects: Path) -> None:
     """What only the collector finds makes a process larger, by chance and for good."""
     with only_maps(objects) as opened:

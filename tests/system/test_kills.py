@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-import time
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,9 +69,11 @@ class Place:
         try:
             if self.chance.random() < 0.5:
                 daemon.wait_started()
-                time.sleep(self.chance.uniform(0, 0.6))
+                instant_s = self.chance.uniform(0, 0.6)
             else:
-                time.sleep(self.chance.uniform(0, 1.5))
+                instant_s = self.chance.uniform(0, 1.5)
+            with pytest.raises(subprocess.TimeoutExpired):  # it lives until then
+                daemon.process.wait(instant_s)
             daemon.stop(signal.SIGKILL)
         finally:
             daemon.end()

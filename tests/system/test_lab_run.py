@@ -157,11 +157,11 @@ def test_the_tuner_is_awaited_and_its_records_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = """
-import json, os, sys, time
+import json, os, signal, sys
 assert os.path.isdir(os.environ["BPFTUNE_RUN_DIR"])
 assert os.path.isdir(os.environ["BPFTUNE_STATE_DIR"])
 print(json.dumps({"record": "started"}), file=sys.stderr, flush=True)
-time.sleep(60)
+signal.pause()
 """
 
     def begin(self: Bpftune, hurry: float) -> None:  # noqa: ARG001

@@ -16,7 +16,7 @@ ONE, OTHER = Tuner("one", "the one"), Tuner("other", "the other")
 
 def test_what_cannot_be_decoded_is_passed_by() -> None:
     loader = FakeLoader()
-    inbox = Inbox(cast("Any", loader))
+    inbox = Inbox(cast("Any", loader), "other")
     decode = loader.decode
     cast("Any", loader).decode = lambda record: (
         None if int(record) % 2 else decode(record)
@@ -31,13 +31,30 @@ def test_what_cannot_be_decoded_is_passed_by() -> None:
 
 def test_of_a_flood_a_bounded_number_waits_here() -> None:
     loader = FakeLoader()
-    inbox = Inbox(cast("Any", loader))
+    inbox = Inbox(cast("Any", loader), "other")
     loader.queue(ONE, *events(10_000))
     assert inbox.take() is not None
     assert len(loader.waiting) == 10_000 - AT_ONCE
     for _ in range(3):
-        assert inbox.take_all_for("other") == []
+        assert inbox.take_first() == []
         assert len(loader.waiting) == 10_000 - MOST_WAITING - 1
+
+
+def test_each_record_is_looked_at_once_however_often_is_searched() -> None:
+    loader = FakeLoader()
+    inbox = Inbox(cast("Any", loader), "other")
+    looked_at: list[bytes] = []
+    tuner_of = loader.tuner_of
+
+    def noted(record: bytes) -> Tuner:
+        looked_at.append(record)
+        return tuner_of(record)
+
+    cast("Any", loader).tuner_of = noted
+    loader.queue(ONE, *events(3000))
+    for _ in range(100):
+        assert inbox.take_first() == []
+    assert len(looked_at) == 3000
 
 
 @given(
@@ -48,13 +65,13 @@ def test_each_tuners_events_come_once_and_in_order(
     senders: list[Tuner], hear: list[bool]
 ) -> None:
     loader = FakeLoader()
-    inbox = Inbox(cast("Any", loader))
+    inbox = Inbox(cast("Any", loader), "other")
     for sender, event in zip(senders, events(len(senders)), strict=True):
         loader.queue(sender, event)
     got: list[tuple[Tuner, Event]] = []
     for first in hear:
         if first:
-            got += inbox.take_all_for("other")
+            got += inbox.take_first()
             assert OTHER not in [sender for sender, _ in loader.waiting]
         elif (found := inbox.take()) is not None:
             got.append(found)

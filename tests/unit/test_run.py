@@ -184,7 +184,7 @@ def test_events_that_came_while_an_admin_was_answered_have_their_turn_at_once(
     def hearing(control: Control) -> float:
         if not stage.machine.loader.sent:
             stage.machine.loader.queue(stage.tuner, Seen(RED.cookie))
-            control._daemon.inbox.take_all_for("sysctl")
+            control._daemon.inbox.take_first()
         return turn(control)
 
     monkeypatch.setattr(Control, "turn", hearing)

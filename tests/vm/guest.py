@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -227,7 +227,8 @@ def _share(work: Path, tag: str, directory: Path, cache: str) -> Iterator[None]:
             if server.poll() is not None or time.monotonic() > end_s:
                 why = (work / f"{tag}.log").read_text().strip()
                 raise CannotTryError(f"virtiofsd does not start: {why}")
-            time.sleep(0.01)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(0.01)
         yield
     finally:
         _end(server)

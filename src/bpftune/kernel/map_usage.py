@@ -6,6 +6,7 @@ import errno
 from ctypes import byref, c_uint32
 from typing import TYPE_CHECKING, Any
 
+from bpftune.kernel.bpf_error import BpfError
 from bpftune.kernel.libbpf import buffer
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _AT_ONCE = 1024
 def usage(lib: Libbpf, opened: Any) -> dict[str, tuple[int | None, int]]:
     """Return entries and room of each map of the loaded object *opened*.
 
-    Only of those that can be full; see ``BpfObject.usage``.
+    Only of those that can be full; see ``BpfObject.usage``. Raises BpfError.
     """
     found: dict[str, tuple[int | None, int]] = {}
     handle = lib["bpf_object__next_map"](opened, None)
@@ -30,18 +31,22 @@ def usage(lib: Libbpf, opened: Any) -> dict[str, tuple[int | None, int]]:
         kind = lib["bpf_map__type"](handle)
         room = lib["bpf_map__max_entries"](handle)
         if kind in _HASHES:
-            found[name] = _count(lib, handle, room), room
+            found[name] = _count(lib, name, handle, room), room
         elif kind == _RINGBUF:
             found[name] = None, room
         handle = lib["bpf_object__next_map"](opened, handle)
     return found
 
 
-def _count(lib: Libbpf, handle: Map, room: int) -> int:
+def _count(lib: Libbpf, name: str, handle: Map, room: int) -> int:
     """Count the entries of a hash; they come and go meanwhile."""
+    fd = lib["bpf_map__fd"](handle)
+    if fd < 0:
+        msg = f"map {name} is not loaded"
+        raise BpfError(msg)
     key_bytes = lib["bpf_map__key_size"](handle)
     value_bytes = lib["bpf_map__value_size"](handle)
-    fd, count, at_once = lib["bpf_map__fd"](handle), 0, _AT_ONCE
+    count, at_once = 0, _AT_ONCE
     place, start = buffer(max(4, key_bytes)), None
     while count < room:
         keys = buffer(key_bytes * at_once)
