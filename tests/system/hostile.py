@@ -49,6 +49,19 @@ def silent(path: Path, happened: Counter[str]) -> Iterator[None]:
         yield
 
 
+def crowding(path: Path, happened: Counter[str]) -> Iterator[None]:
+    """Come in such numbers that the kernel takes no more, and leave at once."""
+    while True:
+        try:
+            with socket.socket(socket.AF_UNIX) as one:
+                one.setblocking(False)
+                one.connect(str(path))
+                happened["connected"] += 1
+        except BlockingIOError:
+            happened["full"] += 1
+            yield
+
+
 def large(path: Path, happened: Counter[str]) -> Iterator[None]:
     """Send a request that is far too long."""
     request = b'{"method":"io.bpftune.' + b"x" * REQUEST_BYTES + b'"}\0'
@@ -105,6 +118,7 @@ def rooted(path: Path, happened: Counter[str]) -> Iterator[None]:
 
 ROLES: dict[str, Role] = {
     "silent": silent,
+    "crowding": crowding,
     "large": large,
     "garbage": garbage,
     "asking": asking,

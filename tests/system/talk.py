@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,16 @@ Reply = dict[str, Any]
 
 
 def connect(path: Path, deadline_s: float = 10.0) -> socket.socket:
-    """Return a connection to the daemon; whoever waits on it waits no longer."""
+    """Return a connection to the daemon; whoever waits on it waits no longer.
+
+    It waits its turn to be let in: with a time-out of Python's it would not.
+    """
+    most_s = patient(deadline_s)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(patient(deadline_s))
+    timeval = struct.pack("@ll", int(most_s), int(most_s % 1 * 1e6))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
     connection.connect(str(path))
+    connection.settimeout(most_s)
     return connection
 
 

@@ -69,6 +69,7 @@ def test_others_are_answered_and_tuning_goes_on(lab: Lab, start: Start) -> None:
 
     assert happened["silent"]["connected"] > SILENT
     assert happened["silent"]["cut off"] >= SILENT / 2
+    assert happened["crowding"]["full"] > 100, happened
     for role in ("large", "garbage"):
         assert set(happened[role]) == {"cut off"}, happened
     assert happened["rooted"].pop("uid") == 0

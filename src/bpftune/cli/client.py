@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from bpftune.cli.errors import CommandError, ExitCode
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 INTERFACE = "io.bpftune"
 ANSWER_S = 30.0
+TIMEVAL = struct.Struct("@ll")
 MOST_BYTES = 64 << 20
 
 Reply = dict[str, Any]
@@ -66,27 +68,34 @@ def stream(method: str, **parameters: object) -> Iterator[Reply]:
 
 
 def _connect() -> socket.socket:
+    """Return a connection; where others wait to be let in, wait in their queue.
+
+    A socket with a time-out of Python's would not: it never blocks, and then
+    connect(2) of a Unix socket fails at once while the queue is full (EAGAIN).
+    """
     path = socket_path()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(ANSWER_S)
+    most = TIMEVAL.pack(int(ANSWER_S), int(ANSWER_S % 1 * 1e6))
     try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, most)
         connection.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        connection.close()
-        raise DaemonMissingError from error
     except OSError as error:
         connection.close()
-        code = (
-            ExitCode.NOT_PERMITTED
-            if isinstance(error, PermissionError)
-            else ExitCode.FAILED
-        )
-        raise CommandError(
-            f"cannot reach the daemon at {path}: {error.strerror or error}",
-            "try it as root",
-            code,
-        ) from error
+        raise _unreachable(error, path) from error
+    connection.settimeout(ANSWER_S)
     return connection
+
+
+def _unreachable(error: OSError, path: Path) -> CommandError:
+    match error:
+        case FileNotFoundError() | ConnectionRefusedError():
+            return DaemonMissingError()
+        case BlockingIOError():
+            return _silent()
+    told = f"cannot reach the daemon at {path}: {error.strerror or error}"
+    if isinstance(error, PermissionError):
+        return CommandError(told, "try it as root", ExitCode.NOT_PERMITTED)
+    return CommandError(told)
 
 
 def _send(
@@ -132,10 +141,7 @@ def _receive(connection: socket.socket) -> bytes:
     try:
         data = connection.recv(1 << 16)
     except TimeoutError as error:
-        raise CommandError(
-            f"the daemon did not answer for {ANSWER_S:.0f} s",
-            "see what it does: journalctl -u bpftune",
-        ) from error
+        raise _silent() from error
     except OSError as error:
         raise _cut_off() from error
     if not data:
@@ -171,6 +177,13 @@ def _odd(why: str) -> CommandError:
     return CommandError(
         f"the daemon is not understood: {why}",
         f"is it bpftune that listens at {socket_path()}?",
+    )
+
+
+def _silent() -> CommandError:
+    return CommandError(
+        f"the daemon did not answer for {ANSWER_S:.0f} s",
+        "see what it does: journalctl -u bpftune",
     )
 
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,44 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for_for_ever(
         silent.listen()
         with pytest.raises(CommandError, match="did not answer"):
             call("Status")
+
+
+@pytest.fixture
+def crowded(run_dir: Path) -> Iterator[socket.socket]:
+    """A daemon's socket at which so many wait that the kernel takes no more."""
+    path = str(run_dir / "control")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(1)
+        with suppress(BlockingIOError):
+            while True:
+                with socket.socket(socket.AF_UNIX) as one:
+                    one.setblocking(False)
+                    one.connect(path)  # it counts until it is accepted, closed or not
+        yield listening
+
+
+def test_waits_its_turn_where_many_connect_at_once(crowded: socket.socket) -> None:
+    def serve() -> None:
+        heard = b""
+        while not heard:
+            with crowded.accept()[0] as one:
+                if heard := one.recv(100):
+                    one.sendall(b'{"parameters": {"mode": "tune"}}\0')
+
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(call, "Status")
+        with pytest.raises(TimeoutError):
+            asked.result(timeout=0.2)
+        threads.submit(serve)
+        assert asked.result(timeout=10) == {"mode": "tune"}
+
+
+@pytest.mark.usefixtures("crowded")
+def test_does_not_wait_its_turn_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ANSWER_S", 0.05)
+    with pytest.raises(CommandError, match="did not answer"):
+        call("Status")
 
 
 def test_metrics_keep_their_lines() -> None:
