@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 from bpftune.agenda import Agenda
 from bpftune.arrange import Arranger
 from bpftune.carry import Carrier
+from bpftune.gather import Gatherer
 from bpftune.inbox import Inbox
 from bpftune.kernel.errors import KernelError
 from bpftune.kernel.netns import NetnsGoneError
-from bpftune.kernel.sysctl import SysctlError
 from bpftune.learned import Learned
 from bpftune.ledger import Ledger
 from bpftune.model import (
     Event,
     Facts,
-    Memory,
     Netns,
     NetnsCookie,
     NetnsGone,
@@ -118,10 +117,18 @@ class Dispatcher:
             self._let_all_know,
             settings_file,
         )
+        self._gatherer = Gatherer(
+            machine,
+            self.ledger,
+            self.learned,
+            self.reconciler,
+            self.settings,
+            tell,
+            self._leave_to_file,
+            clock,
+        )
         self._insisted = 0
         self._pending: deque[tuple[Tuner, Event]] = deque()
-        self._memory = machine.memory()
-        self._memory_s = clock()
 
     def handle(self, tuner: Tuner, event: Event) -> None:
         """Let *tuner* decide on *event*, and on what follows from it."""
@@ -170,33 +177,9 @@ class Dispatcher:
             self._hand_over(Yield(event.tunable, "somebody set it"), cookie)
 
     def _facts(self, tuner: Tuner, cookie: NetnsCookie) -> Facts | list[ValueChanged]:
-        """Read what is true now, or return what somebody else changed."""
-        netns = self.machine.namespaces.find(cookie)
-        if netns is None:
-            raise NetnsGoneError(f"network namespace #{cookie} is gone")
-        entries = [self._meet(tuner, cookie, tunable) for tunable in tuner.tunables]
-        known = [entry for entry in entries if entry is not None]
-        changed = [self.reconciler.compare(entry) for entry in known]
-        if any(changed):
-            return self._attributed([event for event in changed if event is not None])
-        return Facts(
-            netns=netns,
-            now_s=self.clock(),
-            values={entry.tunable: entry.expected for entry in known},
-            found={entry.tunable: entry.found for entry in known},
-            yielded=frozenset(entry.tunable for entry in known if entry.yielded),
-            memory=self._memory_now(),
-            learned=self.learned.known(netns),
-            trials=self.ledger.trials(cookie),
-            admins=self.settings.admins(tuner, netns),
-        )
-
-    def _memory_now(self) -> Memory:
-        """Read what memory there is, at most once a second: it costs 0.6 ms."""
-        now_s = self.clock()
-        if now_s - self._memory_s >= 1.0:
-            self._memory, self._memory_s = self.machine.memory(), now_s
-        return self._memory
+        """Read what is true now, or return what somebody else changed, and who."""
+        found = self._gatherer.facts(tuner, cookie)
+        return self._attributed(found) if isinstance(found, list) else found
 
     def _hear_writes(self) -> None:
         """Hear what the hook on writes has said by now, before other events.
@@ -220,23 +203,6 @@ class Dispatcher:
                 event = replace(event, uid=seen.uid, comm=seen.comm)  # noqa: PLW2901
             named.append(event)
         return named
-
-    def _meet(
-        self, tuner: Tuner, cookie: NetnsCookie, tunable: Tunable
-    ) -> Entry | None:
-        """Return the entry of *tunable*; the admin's files speak for the host."""
-        is_new = self.ledger.get(cookie, tunable) is None
-        try:
-            entry = self.reconciler.meet(tuner, cookie, tunable)
-        except SysctlError as error:  # the tuner's other tunables go on
-            self.tell(Record("degraded", str(error), tuner.name, tunable.name))
-            return None
-        setting = self.machine.admins_values.get(tunable.name)
-        host = self.machine.namespaces.host.cookie
-        if is_new and entry is not None and setting is not None and cookie == host:
-            why = f"{setting.file} line {setting.line} sets it"
-            self._hand_over(Yield(tunable, why), cookie, by_file=True)
-        return entry
 
     def _queue_changes(self, events: list[ValueChanged]) -> None:
         """Decide on what others changed before anything else."""
@@ -300,6 +266,9 @@ class Dispatcher:
         if answer is not None:
             self._let_know(entry, answer)
 
+    def _leave_to_file(self, cookie: NetnsCookie, tunable: Tunable, why: str) -> None:
+        self._hand_over(Yield(tunable, why), cookie, by_file=True)
+
     def _let_know(self, entry: Entry, event: Event) -> None:
         """Queue *event* for the tuner of *entry*."""
         owner = [tuner for tuner in self.tuners if tuner.name == entry.tuner]
@@ -325,7 +294,7 @@ class Dispatcher:
         self.ledger.forget(cookie)
         self.settings.forget(cookie)
         self.machine.sysctls.forget(cookie)
-        nothing = Facts(Netns(cookie), self.clock(), {}, {}, frozenset(), self._memory)
+        nothing = self._gatherer.nothing(Netns(cookie))
         gone = NetnsGone(cookie)
         for tuner in list(self.tuners):
             self._ask(tuner, tuner.event_handler, gone, nothing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -35,6 +36,21 @@ def test_an_emulated_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.is_emulated()
     monkeypatch.delenv(pace.EMULATED)
     assert not pace.is_emulated()
+
+
+def test_tells_how_long_it_waited_for_a_processor() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    endless = [sys.executable, "-c", "while True: pass"]
+    try:
+        with subprocess.Popen(endless) as rival:  # it inherits the one processor
+            began_s, waited_s = time.monotonic(), pace.waited_s()
+            while pace.waited_s() < waited_s + 0.05:
+                assert time.monotonic() < began_s + 10
+            rival.kill()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert pace.waited_s() - waited_s < time.monotonic() - began_s
 
 
 @pytest.mark.parametrize("how", ["--quiet", "--verbose"])
