@@ -11,9 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 EMULATED = "BPFTUNE_EMULATED"
 """Set in the environment of tests in an emulated machine."""
@@ -64,16 +62,3 @@ def patient(seconds: float) -> float:
 def allowed(seconds: float) -> float:
     """Return *seconds*, a limit that nothing but an emulated machine may exceed."""
     return patient(seconds) if is_emulated() else seconds
-
-
-def waited_s() -> float:
-    """Return how long the threads of this process have waited for a processor, in s.
-
-    That is what others cost, and not what we do: the second number of *schedstat*
-    (Documentation/scheduler/sched-stats.rst). 0 where a kernel does not count it.
-    """
-    waited_ns = 0
-    for file in Path("/proc/self/task").glob("*/schedstat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended
-            waited_ns += int(file.read_text().split()[1])
-    return waited_ns / 1e9

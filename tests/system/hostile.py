@@ -60,6 +60,8 @@ def crowding(path: Path, happened: Counter[str]) -> Iterator[None]:
         except BlockingIOError:
             happened["full"] += 1
             yield
+        if happened["connected"] % 1000 == 0:
+            yield  # where the daemon takes all of them, this has an end too
 
 
 def large(path: Path, happened: Counter[str]) -> Iterator[None]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -37,28 +35,6 @@ def test_an_emulated_machine_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.is_emulated()
     monkeypatch.delenv(pace.EMULATED)
     assert not pace.is_emulated()
-
-
-def counts_waits() -> bool:
-    """Say whether this kernel counts how long a thread waits for a processor."""
-    file = Path("/proc/self/schedstat")
-    return file.exists() and file.read_text().split() != ["0", "0", "0"]
-
-
-@pytest.mark.skipif(not counts_waits(), reason="this kernel does not count waits")
-def test_tells_how_long_it_waited_for_a_processor() -> None:
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:  # the rival inherits the one processor
-        began_s, waited_s = time.monotonic(), pace.waited_s()
-        while pace.waited_s() < waited_s + 0.05:
-            assert time.monotonic() < began_s + 10
-    finally:
-        rival.kill()
-        rival.wait()
-        os.sched_setaffinity(0, allowed)
-    assert pace.waited_s() - waited_s < time.monotonic() - began_s
 
 
 @pytest.mark.parametrize("how", ["--quiet", "--verbose"])

@@ -125,6 +125,7 @@ def crowded(run_dir: Path) -> Iterator[socket.socket]:
     """A daemon's socket at which so many wait that the kernel takes no more."""
     path = str(run_dir / "control")
     with socket.socket(socket.AF_UNIX) as listening:
+        listening.settimeout(10)  # nobody waits for ever for who does not come
         listening.bind(path)
         listening.listen(1)
         with suppress(BlockingIOError):
